@@ -264,7 +264,7 @@ impl Core {
     /// it because the effects asked for that.
     pub fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn) {
         let reason = DisconnectReason::ConnectionLost;
-        let end = PostponedEnd { reason_code: None, reason, is_lost: true };
+        let end = PostponedEnd { reason_code: None, reason, at: turn.now, is_lost: true };
         if self.ground.clients.postpone_end(id, end) {
             return;
         }
@@ -583,7 +583,8 @@ impl Core {
         if connection.is_closing() {
             return;
         }
-        let end = PostponedEnd { reason_code, reason: reason.clone(), is_lost: false };
+        let reason_kept = reason.clone();
+        let end = PostponedEnd { reason_code, reason: reason_kept, at: turn.now, is_lost: false };
         if self.ground.clients.postpone_end(id, end) {
             return;
         }

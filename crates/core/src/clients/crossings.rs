@@ -16,6 +16,7 @@ use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::identity::{ConnectionId, SessionId, SessionSlot, WorkerId};
 use crate::base::message::Publication;
+use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
 use crate::boundary::effects::DisconnectReason;
 use crate::boundary::store_records::Round;
@@ -29,6 +30,8 @@ use crate::session::Session;
 pub(crate) struct PostponedEnd {
     pub(crate) reason_code: Option<ReasonCode>,
     pub(crate) reason: DisconnectReason,
+    /// When that was; a Will Message and the Session's end are due from then on.
+    pub(crate) at: Timestamp,
     /// Whether nothing more can be sent on it.
     pub(crate) is_lost: bool,
 }
@@ -442,7 +445,7 @@ impl Clients {
     /// The timers that a connection has.
     pub(crate) fn timers_of(
         connection: &Connection,
-    ) -> impl Iterator<Item = (crate::base::time::Timestamp, Timer)> + use<> {
+    ) -> impl Iterator<Item = (Timestamp, Timer)> + use<> {
         let id = connection.id();
         let timers = [
             (connection.timer_at(), Timer::Connection(id)),

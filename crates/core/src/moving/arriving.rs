@@ -100,7 +100,11 @@ impl Core {
         {
             want_flush(connection, turn);
         }
-        self.end_as_postponed(id, ended, turn)
+        let now = turn.now;
+        turn.now = ended.as_ref().map_or(now, |ended| ended.at.min(now));
+        let id = self.end_as_postponed(id, ended, turn);
+        turn.now = now;
+        id
     }
 
     fn adopt_connection(&mut self, slot: SessionSlot, mut connection: Connection) -> ConnectionId {
