@@ -94,7 +94,7 @@ fn run_part(part: u64) {
     assert!(moves > seeds / PARTS || seeds < 100, "only {moves} Sessions have moved");
 }
 
-/// In the first two, a message was routed late at the worker where a Session was to arrive, after its
+/// In the first two, a message was routed late where a Session was to arrive, after its
 /// round had been asked about: it was acknowledged and lost, or sent and its Packet Identifier
 /// forgotten. In the third, a Will Delay Interval began only when a Session had arrived.
 #[test]
