@@ -67,7 +67,8 @@ pub struct Broker {
     listeners: Arc<BrokerListeners>,
     _own_topics: Option<OwnTopics>,
     workers: Vec<JoinHandle<()>>,
-    store: Option<(Arc<Orders>, JoinHandle<()>)>,
+    /// The store's thread, and where the store is.
+    store: Option<(Arc<Orders>, JoinHandle<()>, String)>,
     handle: BrokerHandle,
     addresses: Vec<ListenerAddress>,
 }
@@ -179,11 +180,9 @@ impl Drop for Broker {
         // After the workers: this sends the last bytes that they have written by QUIC.
         self.listeners.end();
         // After the workers: by now the store has everything that they wanted to keep.
-        if let Some((orders, thread)) = self.store.take() {
+        if let Some((orders, thread, place)) = self.store.take() {
             orders.send([Order::Close]);
-            if thread.join().is_err() {
-                log::error!("the thread of the store has panicked");
-            }
+            storage::wait_for_end(thread, &place);
         }
     }
 }
@@ -508,7 +507,7 @@ impl BrokerBuilder {
             clock = clock.going_on_from(opened.now);
             let restored = restore(storage, opened, &mut cores, place, &clock)?;
             let thread = self.start_store(storage, restored, &clock, inboxes, orders)?;
-            broker.store = Some((Arc::clone(orders), thread));
+            broker.store = Some((Arc::clone(orders), thread, storage.place.to_string()));
         }
         let node = Node {
             inboxes: Arc::clone(inboxes),

@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
-use midge_core::{ClientDetails, ClientInfo, ClientPage, Counters, Settings, Usage, WorkerId};
+use midge_core::{
+    ClientDetails, ClientInfo, ClientPage, Counters, PROGRAM_CLIENT_ID_PREFIX, Settings, Usage,
+    WorkerId,
+};
 use midge_net::{ListenError, ListenerAddress, ListenerFigures, Renewal};
 use midge_store::StoreUsage;
 
 use crate::figures::Snapshot;
-use crate::inbox::{Inbox, Letter, LocalMessage, LocalSubscribe};
+use crate::inbox::{Inbox, Letter, LocalMessage, LocalSubscribe, OpenSession};
 use crate::listener_terms::ListenerSettings;
 use crate::listeners::{BrokerListeners, Listener, ListenerChange};
 use crate::program::event_hub::{EventHub, EventStream};
@@ -20,6 +23,7 @@ use crate::program::guard::must_not_wait;
 use crate::program::message::OwnedMessage;
 use crate::program::publish_window::{Permit, PublishWindow};
 use crate::program::reply::{Answer, NoRoom, Reply, RequestError, Stopped, block_on, request};
+use crate::program::session::{ProgramSession, SessionOptions};
 use crate::program::subscription::Subscription;
 use crate::storage::{Order, Orders};
 
@@ -239,6 +243,52 @@ impl BrokerHandle {
         let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
         self.inboxes[index].send(Letter::Subscribe(Box::new(LocalSubscribe {
             filter: filter.into(),
+            options,
+            answer,
+        })));
+        reply
+    }
+
+    /// Opens a Session of the program itself, and subscribes to these filters beside those that the
+    /// Session has already. The reply comes when the subscriptions are in effect.
+    ///
+    /// It is a Session like that of a Client, whose Client Identifier is `$program/` and `name`. If
+    /// the broker has a store, the Session is in it: it goes on after a restart, what waits for it
+    /// is held to the limits of a Session's queue, and a message is gone only when the program has
+    /// acknowledged it. What is not acknowledged comes again when the Session is opened the next
+    /// time. A program that opens the Session while it is open takes it over.
+    ///
+    /// ```no_run
+    /// # use midge_broker::{BrokerHandle, QoS, RequestError, SessionOptions};
+    /// # fn archive(handle: &BrokerHandle) -> Result<(), RequestError> {
+    /// let filters = [("sensors/#", QoS::AtLeastOnce)];
+    /// let session = handle.open_session("archive", &filters, SessionOptions::default()).wait()?;
+    /// while let Some(message) = session.recv() {
+    ///     // Write it somewhere, and then:
+    ///     message.acknowledge();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The name is empty, too long or contains U+0000, a filter is invalid or not authorized, there
+    /// is no room, or the broker has stopped.
+    pub fn open_session(
+        &self,
+        name: &str,
+        filters: &[(&str, QoS)],
+        options: SessionOptions,
+    ) -> Reply<ProgramSession, RequestError> {
+        if name.is_empty() || name.contains('\0') {
+            return Reply::refused(RequestError::Refused(ReasonCode::ClientIdentifierNotValid));
+        }
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        let (answer, reply) = request();
+        self.inboxes[index].send(Letter::OpenSession(Box::new(OpenSession {
+            client_id: format!("{PROGRAM_CLIENT_ID_PREFIX}{name}").into(),
+            filters: filters.iter().map(|(filter, qos)| ((*filter).into(), *qos)).collect(),
             options,
             answer,
         })));

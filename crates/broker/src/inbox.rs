@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use midge_codec::{ReasonCode, SubscriptionOptions};
+use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
 use midge_core::{
     AuthAnswer, ClientDetails, ClientPage, ConnectionId, Counters, DropReason, Fetched,
-    MovedSession, PeerMessage, Receipt, Settings, Usage, WorkerId,
+    MovedSession, PeerMessage, Receipt, Settings, Timestamp, Usage, WorkerId,
 };
 use midge_net::{Notifier, Stream};
 
@@ -22,6 +22,7 @@ use crate::placement::Load;
 use crate::program::message::OwnedMessage;
 use crate::program::publish_window::Permit;
 use crate::program::reply::{Answer, RequestError};
+use crate::program::session::{ProgramSession, SessionAct, SessionOptions};
 use crate::program::subscription::Subscription;
 
 /// The topics and their contents.
@@ -45,6 +46,8 @@ pub(crate) enum Letter {
     HandedOver {
         stream: Stream,
         terms: Arc<ListenerTerms>,
+        /// When the connection came.
+        opened: Timestamp,
         bytes: Vec<u8>,
     },
     /// A Session that another worker has given to this one, with its socket if it has one.
@@ -71,6 +74,10 @@ pub(crate) enum Letter {
     Unsubscribe {
         connection: ConnectionId,
     },
+    /// The program opens a Session of its own.
+    OpenSession(Box<OpenSession>),
+    /// What the program has done with such a Session.
+    Session(SessionAct),
     Disconnect {
         client_id: Box<str>,
         reason_code: ReasonCode,
@@ -109,6 +116,8 @@ pub(crate) enum Letter {
     Wake,
     /// The hook decides otherwise from now on.
     PolicyChanged,
+    /// Another worker has ended, although nobody has told it to. All its batches came before.
+    PeerGone(WorkerId),
     /// Shut down: tell Clients to go, then end.
     Drain,
     /// End now.
@@ -119,6 +128,8 @@ pub(crate) enum Letter {
 pub(crate) struct MovingSocket {
     pub(crate) stream: Stream,
     pub(crate) terms: Arc<ListenerTerms>,
+    /// When the connection was accepted.
+    pub(crate) opened: Timestamp,
     /// Bytes that were read and not handled.
     pub(crate) partial: Vec<u8>,
     /// Whether the end of the stream was reported, and whether writing has failed.
@@ -151,6 +162,14 @@ pub(crate) struct LocalSubscribe {
     pub(crate) filter: Box<str>,
     pub(crate) options: SubscriptionOptions,
     pub(crate) answer: Answer<Subscription, RequestError>,
+}
+
+/// A Session that the program wants to have.
+pub(crate) struct OpenSession {
+    pub(crate) client_id: Box<str>,
+    pub(crate) filters: Box<[(Box<str>, QoS)]>,
+    pub(crate) options: SessionOptions,
+    pub(crate) answer: Answer<ProgramSession, RequestError>,
 }
 
 /// A worker's letters.

@@ -71,5 +71,6 @@ pub use program::event_hub::EventStream;
 pub use program::message::{OwnedMessage, ReceivedMessage};
 pub use program::receiver::Receiver;
 pub use program::reply::{NoRoom, Reply, RequestError, Stopped};
+pub use program::session::{Acknowledge, ProgramSession, SessionMessage, SessionOptions};
 pub use program::subscription::Subscription;
 pub use storage::{Place, Storage};

@@ -2,7 +2,7 @@
 //!
 //! At low load all Clients live on one worker, so that a message needs no second thread. A worker
 //! that is busy gives Clients away to one that is not. Between the two bounds nobody moves, so that
-//! Clients do not wander. docs/decisions/0018-clients-gather-at-low-load-and-spread-at-high.md has
+//! Clients do not wander. docs/decisions/0019-clients-gather-at-low-load-and-spread-at-high.md has
 //! the figures.
 //!
 //! This module decides from numbers that others measure. It must never know a Session or a socket.

@@ -32,6 +32,16 @@ impl<'a> Acknowledgement<'a> {
         Self { packet_id, reason_code, reason_string: None, user_properties: Default::default() }
     }
 
+    /// Returns the whole packet of a success, which is the same in all versions: it takes less to
+    /// copy these bytes than to encode a packet. `packet_type` is one of the four.
+    #[inline]
+    pub fn success_bytes(packet_type: PacketType, packet_id: PacketIdentifier) -> [u8; 4] {
+        debug_assert!((PacketType::PubAck..=PacketType::PubComp).contains(&packet_type));
+        let flags = if packet_type == PacketType::PubRel { 0b0010 } else { 0 };
+        let [high, low] = packet_id.get().to_be_bytes();
+        [(packet_type as u8) << 4 | flags, 2, high, low]
+    }
+
     #[inline]
     pub(crate) fn decode(
         packet_type: PacketType,

@@ -1,9 +1,9 @@
 //! What a message costs in the core, measured through its public doors with real Sessions.
 //!
 //! - matching: the same topics with 10,000 and with 1,000,000 wildcard subscriptions; the ratio is
-//!   to stay below 1.5, and a subscription is to take at most 150 bytes. Made in an order that
-//!   spreads neighbours over the whole tree, what is left of the difference is address
-//!   translation: with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` it goes;
+//!   to stay below 1.5. Made in an order that spreads neighbours over the whole tree, what is left
+//!   of the difference is address translation: with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` it
+//!   goes;
 //! - fan-out from one to a thousand, and a hundred pairs, at QoS 0 to 2, per message.
 //!
 //! `cargo bench -p midge-core` runs everything, `cargo bench -p midge-core -- fan` what has `fan`

@@ -14,7 +14,7 @@ use crate::base::identity::{BROKER_CLIENT_ID, ConnectionId, Identity};
 use crate::base::random::{Random, Unguessable};
 use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
-use crate::boundary::effects::{DisconnectReason, StreamError};
+use crate::boundary::effects::{Close, DisconnectReason, StreamError};
 use crate::boundary::packet_lines::Tracing;
 use crate::boundary::store_records::RecoveredSession;
 use crate::boundary::turn::Turn;
@@ -109,6 +109,18 @@ impl Core {
         let deadline_ms =
             opening.connect_deadline_ms.unwrap_or(self.ground.config.limits.connect_deadline_ms);
         self.set_connection_timer(id, now + u64::from(deadline_ms));
+        id
+    }
+
+    /// Adds a connection of which the program itself is the Client. It speaks MQTT like any other,
+    /// and its Client Identifier begins with [`PROGRAM_CLIENT_ID_PREFIX`].
+    ///
+    /// [`PROGRAM_CLIENT_ID_PREFIX`]: crate::PROGRAM_CLIENT_ID_PREFIX
+    pub fn open_for_program(&mut self, now: Timestamp) -> ConnectionId {
+        let id = self.open_connection(Opening { listener: u16::MAX, ..Opening::default() }, now);
+        if let Some(connection) = self.ground.clients.connection_mut(id) {
+            connection.belong_to_program();
+        }
         id
     }
 
@@ -402,9 +414,25 @@ impl Core {
             let Some(timer) = self.ground.timers.pop_due(turn.now) else {
                 return;
             };
-            self.handle_timer(timer, turn);
+            // The next start sets such a timer again.
+            if !(self.draining && self.is_of_the_store(&timer)) {
+                self.handle_timer(timer, turn);
+            }
         }
         self.is_late = true;
+    }
+
+    /// Returns whether a timer is for something that the store keeps beyond the end of the broker.
+    /// While the broker ends, nothing of that begins: the worker that it would reach may have ended
+    /// already, and the store would not learn that it is done.
+    fn is_of_the_store(&self, timer: &Timer) -> bool {
+        match *timer {
+            Timer::SessionExpiry(slot, generation) | Timer::WillDelay(slot, generation) => {
+                self.is_session(slot, generation) && self.ground.clients.session(slot).number() > 0
+            }
+            Timer::Delayed(number) => self.router.delayed.is_stored(number),
+            Timer::Connection(_) | Timer::CredentialEnd(_) | Timer::RetainedExpiry(_) => false,
+        }
     }
 
     pub(crate) fn handle_timer(&mut self, timer: Timer, turn: &mut Turn) {
@@ -476,10 +504,10 @@ impl Core {
         self.run_moves(turn);
         // A fence covers whatever this turn has told the other workers, so it comes behind all of
         // that; and the round covers whatever this turn keeps, so nothing is kept after its end.
-        let others = self.ground.other_workers();
-        self.ground.pending.raise_fence(others, turn);
+        self.subscriptions.raise_fence(&mut self.router, &mut self.ground, turn);
         let (pushed, done) = self.postponed();
         self.ground.clients.rounds.close_turn(pushed, done, turn);
+        self.settle_voided(turn);
         // Without a store, nothing else has to come for what is answered now.
         self.release_answered(turn);
         // What is done from here on belongs to the next turn, which has its whole share again.
@@ -613,7 +641,8 @@ impl Core {
             self.ground.clients.send(id, &Packet::Disconnect(packet), turn); // [MQTT-3.14.0-1]
         }
         self.detach(id, reason, turn);
-        turn.fx.close.push(id);
+        let has_left = matches!(reason, DisconnectReason::ByClient(_));
+        turn.fx.close.push(Close { connection: id, has_left });
     }
 
     /// Ends the connections whose peers do not accept a packet as large as the answer they wait

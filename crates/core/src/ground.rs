@@ -15,6 +15,7 @@ use crate::base::numbers::Numbers;
 use crate::base::strain::Strain;
 use crate::base::timers::Timers;
 use crate::base::work::Work;
+use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::{Peer, Ticket};
 use crate::boundary::store_records::StoreOp;
 use crate::boundary::turn::Turn;
@@ -55,10 +56,14 @@ impl Ground {
         }
     }
 
-    /// Returns all workers of the node but this one.
-    pub(crate) fn other_workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
-        let own = self.config.worker;
-        (0..self.config.workers).map(WorkerId::new).filter(move |&worker| worker != own)
+    /// Returns all workers of the node that are there, but this one.
+    pub(crate) fn other_workers(&self) -> WorkerSet {
+        self.clients.rounds.members().without(self.config.worker)
+    }
+
+    /// Whether this worker is there: only those that are there answer anything.
+    pub(crate) fn is_there(&self, worker: WorkerId) -> bool {
+        self.clients.rounds.members().contains(worker)
     }
 
     /// The worker that decides about something of this name, for the whole node.
@@ -111,7 +116,7 @@ impl Ground {
     pub(crate) fn note_sent(
         &mut self,
         to: WorkerId,
-        keepers: u64,
+        keepers: WorkerSet,
         attributes: Attributes,
         turn: &mut Turn,
     ) {

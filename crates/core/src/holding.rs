@@ -11,7 +11,7 @@ impl Core {
     /// besides their contents.
     const SESSION_BYTES: usize = 600;
     const CONNECTION_BYTES: usize = 700;
-    const SUBSCRIPTION_BYTES: usize = 400;
+    const SUBSCRIPTION_BYTES: usize = 350;
     const RETAINED_BYTES: usize = 400;
 
     /// Returns about how many bytes of memory this worker holds. Looks at all Sessions.
@@ -49,7 +49,7 @@ impl Core {
         let connection =
             session.attached_or_arriving().map_or(0, |id| self.ground.clients.connection_bytes(id));
         let rest = if session.number() == 0 {
-            let filters = session.subscriptions().keys();
+            let filters = session.subscriptions().filters();
             let filters = filters.map(|filter| filter.len() + Self::SUBSCRIPTION_BYTES);
             session.will_bytes() + filters.sum::<usize>()
         } else {

@@ -25,6 +25,7 @@ mod ground;
 mod holding;
 mod listing;
 mod moving;
+mod peer_gone;
 mod peers;
 mod receive;
 mod reconfiguring;
@@ -50,7 +51,8 @@ pub use base::drop_reason::DropReason;
 pub use base::durability::{Durability, DurabilityRules};
 pub use base::identifiers::Identifiers;
 pub use base::identity::{
-    ConnectionId, Identity, SessionId, Source, UserAttribute, UserAttributes, WorkerId,
+    ConnectionId, Identity, PROGRAM_CLIENT_ID_PREFIX, SessionId, Source, UserAttribute,
+    UserAttributes, WorkerId,
 };
 pub use base::limits::{LimitRow, Limits};
 pub use base::message::{Attributes, Message, MessageParts, StoredAt};
@@ -59,10 +61,11 @@ pub use base::strategy::SharedStrategy;
 pub use base::time::Timestamp;
 pub use boundary::drop_notes::DropNote;
 pub use boundary::effects::{
-    AuthAnswer, AuthRequest, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,
+    AuthAnswer, AuthRequest, Close, DisconnectReason, Effects, EnhancedStep, Event, LocalDelivery,
     StreamError, User,
 };
 pub use boundary::packet_lines::{PacketLine, TracedPacket, Tracing};
+pub use boundary::peer_encoding::PeerDecodeError;
 pub use boundary::peer_messages::PeerMessage;
 pub use boundary::store_records::{
     Commit, Enqueue, FREE_AHEAD, Fetch, Fetched, FetchedEntry, GroupRecord, Kept, Owner, Receipt,

@@ -107,7 +107,7 @@ impl Core {
         let session = Some(self.ground.clients.session(slot)).filter(|it| it.is_of_client())?;
         let subscriptions = session.subscriptions().iter().take(ClientDetails::SUBSCRIPTIONS_MAX);
         let subscriptions = subscriptions.map(|(filter, subscribed)| SubscriptionInfo {
-            filter: filter.clone(),
+            filter: filter.into(),
             options: subscribed.options,
             identifier: subscribed.identifier,
         });

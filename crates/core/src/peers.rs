@@ -18,6 +18,10 @@ impl Core {
         batch: impl IntoIterator<Item = PeerMessage>,
         turn: &mut Turn,
     ) {
+        let batch = batch.into_iter();
+        if self.ground.is_restoring {
+            self.ground.tree.reserve(batch.size_hint().0); // nearly all of it is filters
+        }
         for PeerMessage(message) in batch {
             // The records of a message belong to the round of the worker that has sent it.
             let brings_message = message.message().is_some();
@@ -62,7 +66,7 @@ impl Core {
                 self.subscriptions.handle_fence_passed(
                     &mut self.router,
                     &mut self.ground,
-                    ticket,
+                    (from, ticket),
                     turn,
                 );
             }
@@ -87,9 +91,10 @@ impl Core {
                 let (pushed, _) = self.postponed();
                 self.ground.clients.rounds.handle_ask(from, round, ticket, pushed, turn);
             }
-            Peer::Answer { round, ticket } => {
-                self.ground.clients.rounds.handle_answer(round, ticket);
+            Peer::Answer { round, ticket, assurance } => {
+                self.ground.clients.rounds.handle_answer(from, round, ticket, assurance);
             }
+            Peer::Void(round) => self.handle_void(round, turn),
             Peer::Confirmed(round) => self.handle_confirmed(round, turn),
             Peer::Storing => self.ground.clients.rounds.note_storing(from),
             Peer::Shared(message) => self.handle_shared_peer(from, message, turn),
@@ -113,7 +118,7 @@ impl Core {
                 self.router.retained.handle_chunk(from, ticket, messages, walk, turn);
                 self.subscriptions.take_retained_arrivals(&mut self.router, &mut self.ground, turn);
             }
-            RetainedPeer::Stop { walk } => self.router.retained.handle_stop(walk),
+            RetainedPeer::Stop { walk } => self.router.retained.handle_stop(from, walk),
         }
     }
 
@@ -157,7 +162,12 @@ impl Core {
                 self.ground.pending.answer_behind_fence(from, SharedPeer::Left { ticket });
             }
             SharedPeer::Left { ticket } => {
-                self.subscriptions.arrive(&mut self.router, &mut self.ground, ticket, turn);
+                self.subscriptions.handle_shared_left(
+                    &mut self.router,
+                    &mut self.ground,
+                    ticket,
+                    turn,
+                );
             }
             SharedPeer::Online { group, session, online } => {
                 self.router.shared.handle_online(&mut self.ground, group, session, online, turn);

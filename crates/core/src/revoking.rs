@@ -138,8 +138,8 @@ impl Core {
         }
         // The Session may have ended with its Network Connection.
         let slot = self.ground.clients.slot_of(id)?;
-        let filters = self.ground.clients.session(slot).subscriptions().keys();
-        let filters: Vec<_> = filters.cloned().collect();
+        let filters = self.ground.clients.session(slot).subscriptions().filters();
+        let filters: Vec<_> = filters.map(Box::from).collect();
         self.ground.work.add(1 + filters.len());
         Some((id, filters))
     }

@@ -18,13 +18,20 @@ use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::base::strain::MemoryPressure;
 use crate::boundary::effects::DisconnectReason;
 use crate::boundary::turn::Turn;
+use crate::connection::Phase;
 use crate::core::Core;
 use crate::session::Session;
 
 /// What a broker has kept for one Client, and can give up.
 struct Offender {
     bytes: usize,
-    slot: SessionSlot,
+    who: Who,
+}
+
+enum Who {
+    Session(SessionSlot),
+    /// A connection whose CONNECT is incomplete.
+    Stranger(ConnectionId),
 }
 
 impl Core {
@@ -145,13 +152,14 @@ impl Core {
 
     /// Sets how short of memory the process is.
     pub fn set_memory_pressure(&mut self, pressure: MemoryPressure, turn: &mut Turn) {
-        let strain = &mut self.ground.strain;
-        strain.pressure = pressure;
+        self.ground.strain.pressure = pressure;
         self.ground.clients.set_drop_qos0(pressure >= MemoryPressure::Severe);
         self.router.retained.set_growing(pressure < MemoryPressure::High);
+        self.router.retained.set_paused(pressure >= MemoryPressure::Severe);
         if pressure > MemoryPressure::None {
-            self.ground.clients.clear_pool();
+            self.give_back();
         }
+        let strain = &mut self.ground.strain;
         if pressure >= MemoryPressure::Severe {
             let since = *strain.severe_since.get_or_insert(turn.now);
             strain.refuses_messages = turn.now - since >= Self::PATIENCE_MS;
@@ -164,6 +172,14 @@ impl Core {
         self.end_unanswered(turn);
     }
 
+    /// Gives back what tables and pools keep for what may come.
+    fn give_back(&mut self) {
+        self.ground.clients.give_back();
+        self.ground.tree.give_back();
+        self.ground.pending.give_back();
+        self.router.retained.give_back();
+    }
+
     /// Gives up `bytes` bytes, less those that become free already: disconnects the Clients for
     /// which most is kept, and ends their Sessions unless those are in the store. `unfinished` says
     /// how many bytes of an incomplete packet the driver keeps for a connection.
@@ -173,18 +189,26 @@ impl Core {
         unfinished: &dyn Fn(ConnectionId) -> usize,
         turn: &mut Turn,
     ) {
-        let sessions = self.ground.clients.all_sessions();
+        let clients = &self.ground.clients;
         // Of a Session in the store, only what its connection has can be given up.
-        let sessions =
-            sessions.filter(|(_, it)| it.number() == 0 || it.attached_or_arriving().is_some());
+        let sessions = clients
+            .all_sessions()
+            .filter(|(_, it)| it.number() == 0 || it.attached_or_arriving().is_some());
         // One that is about to leave is another worker's.
-        let sessions = sessions.filter(|&(slot, _)| !self.ground.clients.is_leaving(slot));
-        let offender = |(slot, session): (SessionSlot, &Session)| Offender {
+        let sessions = sessions.filter(|&(slot, _)| !clients.is_leaving(slot));
+        let sessions = sessions.map(|(slot, session): (SessionSlot, &Session)| Offender {
             bytes: self.bytes_to_give_up(session) + session.attached().map_or(0, unfinished),
-            slot,
-        };
+            who: Who::Session(slot),
+        });
+        // Nobody knows yet who they are, but an incomplete CONNECT takes memory, too.
+        let strangers =
+            clients.all_connections().filter(|it| matches!(it.phase(), Phase::AwaitingConnect));
+        let strangers = strangers.map(|connection| Offender {
+            bytes: unfinished(connection.id()),
+            who: Who::Stranger(connection.id()),
+        });
         let is_one = |offender: &Offender| offender.bytes >= Self::OFFENCE_BYTES_MIN;
-        let mut offenders: Vec<_> = sessions.map(offender).filter(is_one).collect();
+        let mut offenders: Vec<_> = sessions.chain(strangers).filter(is_one).collect();
         offenders.sort_unstable_by_key(|offender| Reverse(offender.bytes));
         let mut left = bytes.saturating_sub(self.bytes_becoming_free());
         for offender in offenders {
@@ -192,7 +216,13 @@ impl Core {
                 return;
             }
             left = left.saturating_sub(offender.bytes);
-            self.give_up(offender.slot, turn);
+            match offender.who {
+                Who::Session(slot) => self.give_up(slot, turn),
+                Who::Stranger(id) => {
+                    self.ground.clients.counters.limits_exceeded += 1;
+                    self.end_for_memory(id, turn);
+                }
+            }
         }
     }
 

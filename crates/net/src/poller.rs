@@ -147,6 +147,18 @@ impl Poller {
         }
     }
 
+    /// Removes a stream by closing it. This takes no call of its own: the operating system forgets
+    /// what is closed.
+    pub fn forget(&self, mut stream: Stream) {
+        match stream.readiness() {
+            Source::System(_) => (),
+            #[cfg(feature = "quic")]
+            Source::Signals(quic) => quic.set_signal(None),
+            #[cfg(feature = "quic")]
+            Source::DataSignals(quic) => quic.set_signal(None),
+        }
+    }
+
     /// Waits until something is ready, somebody notifies, or `timeout` has passed.
     ///
     /// # Errors

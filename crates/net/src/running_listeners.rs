@@ -249,7 +249,6 @@ impl RunningListeners {
             };
             openings.push(Opening { entry, socket });
         }
-        let acceptor = self.acceptor()?;
         for place in 0..openings.len() {
             let (earlier, others) = openings.split_at_mut(place);
             let Opening { entry, socket } = &mut others[0];
@@ -259,6 +258,13 @@ impl RunningListeners {
                     let own = earlier.iter().map(|it| (&it.entry, it.file()));
                     name_neighbour(error.into(), &entry.listen, own, &Advice::AT_START)
                 })?;
+            }
+        }
+        // Not before all of them listen: nobody is accepted by one while another may still fail.
+        let acceptor = self.acceptor()?;
+        for Opening { socket, .. } in &mut openings {
+            #[cfg_attr(not(feature = "quic"), allow(irrefutable_let_patterns))]
+            if let ReadySocket::Stream(listener) = socket {
                 acceptor.watch(listener)?;
             }
         }

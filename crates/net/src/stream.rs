@@ -207,6 +207,12 @@ impl Stream {
         !matches!(self.kind, Kind::Layered(_))
     }
 
+    /// Returns whether the peer's bytes are read as they come, so that after its last one nothing
+    /// more of it is under way. Layers, and QUIC, have last words of their own.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.kind, Kind::Plain(_))
+    }
+
     /// Returns whether a layer has the beginning of something whose rest has not come yet.
     pub fn has_partial_record(&self) -> bool {
         match &self.kind {

@@ -2,7 +2,6 @@
 //! if the operation is void. A void operation is not written, so replay never meets it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use midge_core::{Enqueue, Kept, Message, Owner, StoreOp};
 
@@ -157,7 +156,7 @@ impl Engine {
         }
     }
 
-    fn apply_keep(&mut self, number: u64, what: Kept, message: &Arc<Message>) {
+    fn apply_keep(&mut self, number: u64, what: Kept, message: &Message) {
         let shared = stored_place(message, &self.index.holdings);
         let tag = if shared.is_some() { keep::TAG_SHARED } else { keep::TAG };
         let record = self.append(tag, |out| {

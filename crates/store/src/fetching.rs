@@ -2,7 +2,6 @@
 //! for again; it must never take its neighbours with it.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use midge_core::{FetchedEntry, Kept, Message, Owner, Round, StoredDelivery};
 
@@ -90,7 +89,7 @@ impl Engine {
         &mut self,
         number: u64,
         kept: &KeptEntry,
-    ) -> Result<(Kept, Arc<Message>), (Location, Damage)> {
+    ) -> Result<(Kept, Message), (Location, Damage)> {
         let at = kept.places.record;
         let Self { writer, buffers: Buffers { record, message }, restorer, .. } = self;
         let tag = writer.journal.read(at, record).map_err(|damage| (at, damage))?;
@@ -119,7 +118,7 @@ fn restore(
     writer: &mut Writer,
     buffer: &mut Vec<u8>,
     restorer: &mut Restorer,
-) -> Result<Arc<Message>, (Location, Damage)> {
+) -> Result<Message, (Location, Damage)> {
     match body {
         Body::Inline(stored) => Ok(restorer.restore(stored, at.to_u64())),
         Body::At { message: at, .. } => {

@@ -1,8 +1,9 @@
 //! The layers of ARCHITECTURE.md, checked against what cargo resolves.
 //!
-//! `codec <- core <- {store, auth, cluster} <- broker <- {integration, admin} <- cli`; `net` stands
-//! beside them and imports none of ours. `codec` and `core` reach no runtime and no random source,
-//! not even through a third-party crate, and one cryptography provider serves the whole tree.
+//! `codec <- core <- {store, auth, cluster} <- broker <- {integration, admin} <- cli`; `net` and
+//! `link` stand beside them and import none of ours. `codec`, `core` and `link` reach no runtime
+//! and no random source, not even through a third-party crate, and one cryptography provider serves
+//! the whole tree.
 
 use super::Finding;
 use crate::failure::{Failure, Result};
@@ -19,9 +20,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("core", &["codec"]),
     ("store", &["codec", "core"]),
     ("auth", &["codec", "core"]),
-    ("cluster", &["codec", "core"]),
+    ("cluster", &["codec", "core", "link"]),
     ("net", &[]),
-    ("broker", &["codec", "core", "store", "auth", "cluster", "net"]),
+    ("link", &[]),
+    ("broker", &["codec", "core", "store", "auth", "cluster", "net", "link"]),
     ("integration", &["codec", "core", "broker", "net"]),
     ("admin", &["codec", "core", "broker", "net"]),
     (
@@ -119,7 +121,7 @@ pub fn check(workspace: &Workspace) -> Vec<Finding> {
     for member in &workspace.members {
         if let Some(layer) = member.directory.strip_prefix("crates/") {
             findings.extend(upward_dependencies(workspace, member, layer));
-            if matches!(layer, "codec" | "core") {
+            if matches!(layer, "codec" | "core" | "link") {
                 findings.extend(impure_dependencies(workspace, member));
             }
         }

@@ -1,11 +1,11 @@
 //! What a file must open with, and what it must not name.
 //!
-//! The layers `codec` and `core` are deterministic because they cannot reach a clock, a random
-//! source or a socket. Unfinished work and paths of one machine never reach the main branch.
+//! The layers `codec`, `core` and `link` are deterministic because they cannot reach a clock, a
+//! random source or a socket. Unfinished work and paths of one machine never reach the main branch.
 
 use super::{Finding, SourceFile, imports::imports, mask::is_word};
 
-/// Names that would end the determinism of `codec` and `core`, and what to do instead.
+/// Names that would end the determinism of these layers, and what to do instead.
 const IMPURE_NAMES: &[(&str, &str)] = &[
     ("Instant::now", "take the time as an argument"),
     ("SystemTime", "take the time as an argument"),
@@ -62,7 +62,8 @@ fn missing_module_comment(file: &SourceFile) -> Option<Finding> {
 
 /// Whether a file belongs to a deterministic layer, whose benchmarks may look at the clock.
 fn is_deterministic(path: &str) -> bool {
-    let layer = path.strip_prefix("crates/codec/").or(path.strip_prefix("crates/core/"));
+    let layers = ["crates/codec/", "crates/core/", "crates/link/"];
+    let layer = layers.into_iter().find_map(|layer| path.strip_prefix(layer));
     layer.is_some_and(|rest| rest.starts_with("src/") || rest.starts_with("tests/"))
 }
 

@@ -47,6 +47,7 @@ const CORE: House = House {
         "lib",
         "listing",
         "moving",
+        "peer_gone",
         "peers",
         "reconfiguring",
         "revoking",

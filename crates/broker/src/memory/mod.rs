@@ -82,10 +82,19 @@ struct State {
     /// found.
     spare: u64,
     resident_then: u64,
-    /// Since when the process has taken nearly all that it may.
-    cools_since_ms: Option<u64>,
+    /// There while the process takes nearly all that it may.
+    heat: Option<Heat>,
     /// The process has grown since, so new figures are wanted.
     is_doubtful: bool,
+}
+
+/// A time in which the process takes nearly all that it may, whoever holds it.
+#[derive(Clone, Copy, Debug)]
+struct Heat {
+    since_ms: u64,
+    /// The most that it has taken by the time at which the allocator must have given back what it
+    /// can.
+    resident: u64,
 }
 
 impl MemoryGauge {
@@ -108,6 +117,8 @@ impl MemoryGauge {
     /// above `BEYOND`, nobody waits for new figures.
     const DOUBT: u64 = 85;
     const BEYOND: u64 = 95;
+    /// The part of the limit by which a process has to have grown to count as growing.
+    const GROWTH_PARTS: u64 = 64;
     /// Memory is shed down to this share of the limit in percent.
     const SHED_TO: u64 = 60;
 
@@ -130,7 +141,7 @@ impl MemoryGauge {
             severe_since_ms: None,
             spare: 0,
             resident_then: 0,
-            cools_since_ms: None,
+            heat: None,
             is_doubtful: false,
         };
         Self {
@@ -190,9 +201,7 @@ impl MemoryGauge {
         if pressure > MemoryPressure::None && resident > self.limit {
             pressure = MemoryPressure::Critical;
         }
-        if self.cools(state, resident, now_ms) {
-            pressure = pressure.max(MemoryPressure::Severe);
-        }
+        pressure = pressure.max(self.heat(state, resident, pressure, now_ms));
         let since = state.severe_since_ms.take().unwrap_or(now_ms);
         if pressure >= MemoryPressure::Severe {
             state.severe_since_ms = Some(since);
@@ -226,19 +235,36 @@ impl MemoryGauge {
         let shed_bytes = if sheds { excess } else { 0 };
         if sheds {
             state.shed_at_ms = Some(now_ms);
+            state.heat = None;
         }
         Some(Shortage { pressure, shed_bytes, round: state.round })
     }
 
-    /// Returns whether nothing may be added yet, because the allocator has not had the time to give
-    /// back what nobody holds.
-    fn cools(&self, state: &mut State, resident: u64, now_ms: u64) -> bool {
+    /// Returns the pressure from what the process takes, whoever holds it. First nothing may be
+    /// added until the allocator has had the time to give back what nobody holds. What it keeps
+    /// then may stay, but it is of no use to those who make the process take still more.
+    fn heat(
+        &self,
+        state: &mut State,
+        resident: u64,
+        pressure: MemoryPressure,
+        now_ms: u64,
+    ) -> MemoryPressure {
         if pressure_of(resident, self.limit) < MemoryPressure::Critical {
-            state.cools_since_ms = None;
-            return false;
+            state.heat = None;
+            return MemoryPressure::None;
         }
-        let since = *state.cools_since_ms.get_or_insert(now_ms);
-        now_ms < since + Self::COOLING_MS
+        let heat = state.heat.get_or_insert(Heat { since_ms: now_ms, resident });
+        if now_ms < heat.since_ms + Self::COOLING_MS {
+            heat.resident = heat.resident.max(resident);
+            return MemoryPressure::Severe;
+        }
+        let grows = resident > heat.resident + self.limit / Self::GROWTH_PARTS;
+        if grows && pressure > MemoryPressure::None {
+            MemoryPressure::Critical
+        } else {
+            MemoryPressure::None
+        }
     }
 
     /// Returns the bytes in use, if the program says what its allocator has given out.
@@ -292,7 +318,7 @@ impl MemoryGauge {
     }
 
     fn has_grown(&self, state: &State, resident: u64) -> bool {
-        resident > state.resident_then + self.limit / 64
+        resident > state.resident_then + self.limit / Self::GROWTH_PARTS
     }
 
     /// Returns whether the process takes so much, and more and more, that it does not matter who
@@ -430,12 +456,12 @@ mod tests {
         // Nothing is held any more.
         gauge.note_held(WorkerId::new(0), 0, shortage.round);
         assert_eq!(judge(&gauge, 90, 310).unwrap().pressure, MemoryPressure::Severe);
-        assert_eq!(judge(&gauge, 90, 1_600).unwrap().pressure, MemoryPressure::None);
+        assert_eq!(judge(&gauge, 90, 1_900).unwrap().pressure, MemoryPressure::None);
         assert_eq!(gauge.state.lock().unwrap().pressure, MemoryPressure::None);
         // The workers are asked again and again, since spare memory is used again.
-        let shortage = judge(&gauge, 90, 2_700).unwrap();
+        let shortage = judge(&gauge, 90, 3_000).unwrap();
         gauge.note_held(WorkerId::new(0), 60 * MB, shortage.round);
-        assert_eq!(judge(&gauge, 90, 2_710).unwrap().pressure, MemoryPressure::Severe);
+        assert_eq!(judge(&gauge, 90, 3_010).unwrap().pressure, MemoryPressure::Severe);
     }
 
     #[test]
@@ -479,6 +505,24 @@ mod tests {
         // An allocator that keeps nearly as much again has time to give it back.
         assert_eq!(judge(&gauge, 99, 1_200).unwrap().pressure, MemoryPressure::Severe);
         assert_eq!(judge(&gauge, 99, 2_800).unwrap().pressure, MemoryPressure::High);
+    }
+
+    #[test]
+    fn who_grows_although_the_allocator_has_spare_pages_is_short() {
+        let gauge = exact_gauge();
+        assert_eq!(judge(&gauge, 86, 0).unwrap().pressure, MemoryPressure::Severe);
+        assert_eq!(judge(&gauge, 88, 1_000).unwrap().pressure, MemoryPressure::Severe);
+        // The allocator has had its time, and has kept what it had.
+        assert_eq!(judge(&gauge, 88, 1_600).unwrap().pressure, MemoryPressure::High);
+        assert_eq!(judge(&gauge, 89, 1_700), None);
+        // It takes more from the system although it has so much.
+        let shortage = judge(&gauge, 90, 1_800).unwrap();
+        assert_eq!(shortage.pressure, MemoryPressure::Critical);
+        gauge.note_held(WorkerId::new(0), MB, shortage.round);
+        let shortage = judge(&gauge, 90, 1_900).unwrap();
+        assert_eq!((shortage.pressure, shortage.shed_bytes), (MemoryPressure::Critical, 7 * MB));
+        // Room was made, and the allocator gets time again.
+        assert_eq!(judge(&gauge, 90, 1_910).unwrap().pressure, MemoryPressure::Severe);
     }
 
     #[test]

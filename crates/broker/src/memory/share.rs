@@ -22,7 +22,6 @@ pub(crate) struct Share {
 impl Share {
     const INBOX_MAX: u64 = 64 << 20;
     const ORDERS_MAX: u64 = 16 << 20;
-    const TURN_MIN: u64 = 256 << 10;
     const TURN_MAX: u64 = 8 << 20;
 
     /// Divides the memory. Replaces limits that are too large for it.
@@ -30,14 +29,16 @@ impl Share {
         let memory = memory::resolve(limits.memory_bytes_max);
         limits.memory_bytes_max = memory;
         *limits = limits.clone().within_memory();
+        let turn = limits.turn_bytes_max(workers, Self::TURN_MAX);
         let workers = workers as u64;
         let packet = limits.packet_bytes_max.max(listener_packet_bytes_max);
         let packet = u64::from(packet).min(memory / 2);
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
-            inbox: bytes((memory / 8 / workers).min(Self::INBOX_MAX)),
+            // Small messages for many receivers take several times as much once they are taken out.
+            inbox: bytes((memory / 32 / workers).min(Self::INBOX_MAX)),
             orders: bytes((memory / 8).min(Self::ORDERS_MAX)),
-            turn: bytes((memory / 8 / workers).clamp(Self::TURN_MIN, Self::TURN_MAX)),
+            turn: bytes(turn),
             unfinished: bytes((memory / 8).max(packet)),
             published: bytes(memory / 8),
         }

@@ -48,6 +48,13 @@ impl<T> BoundedQueue<T> {
         true
     }
 
+    /// Adds an item even if the queue is full. Whoever calls this bounds how many there are.
+    pub(crate) fn push_bounded_otherwise(&self, item: T) {
+        let mut state = self.lock();
+        state.items.push_back(item);
+        self.wake(state);
+    }
+
     /// Returns how many items found no room.
     pub(crate) fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)

@@ -1,7 +1,5 @@
 //! Messages as an embedding program publishes and receives them.
 
-use std::sync::Arc;
-
 use midge_codec::{PublishProperties, QoS, Rule, TopicName, UserProperties, UserPropertiesBuf};
 use midge_core::{LocalPublish, Message};
 
@@ -32,7 +30,7 @@ pub struct OwnedMessage {
 /// A message as a subscriber inside the process gets it.
 #[derive(Clone, Debug)]
 pub struct ReceivedMessage {
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
 }

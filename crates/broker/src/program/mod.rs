@@ -9,4 +9,5 @@ pub(crate) mod message;
 pub(crate) mod publish_window;
 pub(crate) mod receiver;
 pub(crate) mod reply;
+pub(crate) mod session;
 pub(crate) mod subscription;

@@ -9,7 +9,8 @@ use crate::program::receiver::Receiver;
 /// A subscription, whose messages are received inside the process. Dropping it ends the
 /// subscription.
 ///
-/// Its Session is not stored, and it promises less than that of a Client. A message counts as
+/// Its Session is not stored, and it promises less than that of a Client; for what must not be lost
+/// there is [`BrokerHandle::open_session`](crate::BrokerHandle::open_session). A message counts as
 /// delivered, and is acknowledged to its publisher, when it waits here. 10,000 messages may wait;
 /// further ones are dropped, whatever their QoS, and nobody sends them again. They are counted here
 /// ([`Receiver::missed`]), and in the broker under

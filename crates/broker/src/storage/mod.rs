@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{fmt, io, mem, ptr};
+use std::{fmt, io, mem};
 
 use midge_core::{
     Commit, Durability, Fetch, Limits, Message, Receipt, Recovered, StoreOp, WorkerId, counted,
@@ -255,16 +255,38 @@ impl Orders {
     }
 }
 
+/// Waits until the store's thread has ended. If its disk keeps it waiting, a line says so: nothing
+/// else shows why the program does not end.
+pub(crate) fn wait_for_end(thread: JoinHandle<()>, place: &str) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let begun = Instant::now();
+    let mut is_told = false;
+    while !thread.is_finished() {
+        if !is_told && begun.elapsed() >= PATIENCE {
+            log::warn!(
+                "the disk of the store in {place} has not answered for {} s: the broker ends when \
+                 what it has to keep is written",
+                PATIENCE.as_secs()
+            );
+            is_told = true;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    if thread.join().is_err() {
+        log::error!("the thread of the store has panicked");
+    }
+}
+
 impl Order {
     /// Returns about how much memory the order holds. The receivers of a message stand next to each
     /// other in a commit and share the message.
-    fn size(&self) -> Bytes {
+    fn size<'a>(&'a self) -> Bytes {
         let Self::Commit { commit, .. } = self else {
             return Bytes::of_others(64);
         };
-        let mut last = ptr::null();
-        let mut message = |message: &Arc<Message>| {
-            let is_shared = mem::replace(&mut last, Arc::as_ptr(message)) == Arc::as_ptr(message);
+        let mut last: Option<&Message> = None;
+        let mut message = |message: &'a Message| {
+            let is_shared = last.replace(message).is_some_and(|last| last.is_same(message));
             128 + if is_shared { 0 } else { message.size() }
         };
         let mut bytes = Bytes::default();

@@ -1,11 +1,14 @@
 //! Gives the workers of a starting broker what the store has kept, before any Client is let in.
 
+use std::thread;
+
 use midge_core::{Core, Event, Recovered, Turn, WorkerId};
 use midge_store::{Engine, OpenError};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
+use crate::program::guard::note_thread;
 use crate::subscription_log::log_subscribed;
 
 /// A store whose contents the cores have taken over.
@@ -29,19 +32,21 @@ pub(crate) fn restore(
     let count = cores.len();
     let mut restored = Restored { engine, applied: vec![0; count] };
     let mut turns: Vec<_> = cores.iter().map(|_| Turn::new(now, count)).collect();
-    for (index, part) in recovered.divide(count, seed).into_iter().enumerate() {
+    let parts = recovered.divide(count, seed);
+    let tasks = cores.iter_mut().zip(&mut turns).zip(parts).enumerate();
+    side_by_side(tasks, |(index, ((core, turn), part))| {
         if let Some(directory) = directory {
             for session in &part.sessions {
                 directory.own(&session.record.client_id, WorkerId::new(index));
             }
         }
-        cores[index].restore(part, &mut turns[index]);
-    }
-    while carry_out(cores, &mut restored, &mut turns) {}
+        core.restore(part, turn);
+    })?;
+    while carry_out(cores, &mut restored, &mut turns)? {}
     for (core, turn) in cores.iter_mut().zip(&mut turns) {
         core.end_restore(turn);
     }
-    while carry_out(cores, &mut restored, &mut turns) {}
+    while carry_out(cores, &mut restored, &mut turns)? {}
     log_effects(&mut turns);
     let (now, reading) = clock.read();
     restored.engine.take_over(now, reading)?;
@@ -64,9 +69,14 @@ fn log_effects(turns: &mut [Turn]) {
 }
 
 /// Carries out the effects of the cores. Returns true if there may be more to do.
-fn carry_out(cores: &mut [Core], restored: &mut Restored, turns: &mut [Turn]) -> bool {
+fn carry_out(
+    cores: &mut [Core],
+    restored: &mut Restored,
+    turns: &mut [Turn],
+) -> Result<bool, OpenError> {
     let Restored { engine, applied } = restored;
     let mut is_busy = false;
+    let mut mail: Vec<Vec<_>> = cores.iter().map(|_| Vec::new()).collect();
     for index in 0..cores.len() {
         let worker = WorkerId::new(index);
         cores[index].end_turn(&mut turns[index]);
@@ -79,13 +89,45 @@ fn carry_out(cores: &mut [Core], restored: &mut Restored, turns: &mut [Turn]) ->
             let fetched = engine.fetch(&fetch);
             cores[index].handle_fetched(fetched, &mut turns[index]);
         }
-        for other in 0..cores.len() {
-            let messages = std::mem::take(&mut turns[index].fx.to_workers[other]);
+        for (mail, messages) in mail.iter_mut().zip(&mut turns[index].fx.to_workers) {
             if !messages.is_empty() {
-                is_busy = true;
-                cores[other].handle_batch(worker, messages, &mut turns[other]);
+                mail.push((worker, std::mem::take(messages)));
             }
         }
     }
-    is_busy || cores.iter().any(Core::has_work)
+    is_busy |= mail.iter().any(|mail| !mail.is_empty());
+    let is_much = mail.iter().flatten().any(|(_, messages)| messages.len() >= MANY_MESSAGES);
+    let tasks = cores.iter_mut().zip(&mut *turns).zip(mail);
+    let take_in = |((core, turn), mail): ((&mut Core, &mut Turn), Vec<_>)| {
+        for (from, messages) in mail {
+            core.handle_batch(from, messages, turn);
+        }
+    };
+    match is_much {
+        true => side_by_side(tasks, take_in)?,
+        false => tasks.for_each(take_in),
+    }
+    Ok(is_busy || cores.iter().any(Core::has_work))
+}
+
+/// From so many messages on, it is worth a thread to take them in.
+const MANY_MESSAGES: usize = 1_000;
+
+/// Does something for each core at the same time, each on a thread of its own, and waits for all.
+fn side_by_side<T: Send>(
+    tasks: impl Iterator<Item = T>,
+    run: impl Fn(T) + Sync,
+) -> Result<(), OpenError> {
+    let run = &run;
+    thread::scope(|scope| {
+        for task in tasks {
+            let thread = thread::Builder::new().name("midge-restore".into());
+            let begun = thread.spawn_scoped(scope, move || {
+                note_thread();
+                run(task);
+            });
+            begun.map_err(|error| OpenError::io("a thread that restores", error))?;
+        }
+        Ok(())
+    })
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use midge_codec::ReasonCode;
+use midge_codec::{PacketType, ReasonCode};
 use midge_core::{AuthAnswer, ConnectionId};
 use midge_net::Received;
 
@@ -16,10 +16,14 @@ use crate::worker::Worker;
 
 impl Worker {
     /// Has the authentication requests of this turn answered: at once without a hook, otherwise
-    /// when the hook answers. `has_more`: bytes were read after the packet that asks.
-    pub(crate) fn authenticate(&mut self, has_more: bool) {
+    /// when the hook answers. `rest`: the bytes that were read after the packet that asks.
+    pub(crate) fn authenticate(&mut self, rest: &[u8]) {
         for request in std::mem::take(&mut self.turn.fx.authenticate) {
             let connection = request.connection;
+            if self.residents.has(connection) {
+                self.admit_resident(connection);
+                continue;
+            }
             if request.is_assigned && !self.claim_assigned(connection, &request.client_id) {
                 let answer = AuthAnswer::Refuse(ReasonCode::ServerBusy);
                 self.core.handle_auth_answer(connection, answer, None, &mut self.turn);
@@ -38,7 +42,7 @@ impl Worker {
                         self.core.handle_auth_answer(connection, refusal, None, &mut self.turn);
                     }
                 }
-                None => self.handle_answer(connection, allow_anonymous(&request), has_more),
+                None => self.handle_answer(connection, allow_anonymous(&request), rest),
             }
         }
     }
@@ -54,10 +58,15 @@ impl Worker {
         is_owner
     }
 
-    /// Handles the answer to a request.
-    pub(crate) fn handle_answer(&mut self, id: ConnectionId, answer: AuthAnswer, has_more: bool) {
+    /// Handles the answer to a request. `rest`: the bytes that were read after the packet that
+    /// asked, and are being decoded.
+    pub(crate) fn handle_answer(&mut self, id: ConnectionId, answer: AuthAnswer, rest: &[u8]) {
         let is_allowed = matches!(answer, AuthAnswer::Allow { .. });
-        if is_allowed && !has_more && self.would_take_over(id) && self.has_gone(id) {
+        let has_more = !rest.is_empty();
+        if is_allowed
+            && let Some(present) = self.connection_to_take_over(id)
+            && (!has_more && self.has_gone(id) || self.is_over_before(id, present, rest))
+        {
             return self.lost(id);
         }
         let address = self.sockets.of(id).and_then(|socket| socket.stream.address().ip());
@@ -77,10 +86,22 @@ impl Worker {
         }
     }
 
-    /// Returns whether a CONNECT that is allowed now would throw out another connection.
-    fn would_take_over(&self, id: ConnectionId) -> bool {
-        let client_id = self.core.authenticating_client_id(id);
-        client_id.and_then(|client_id| self.core.connection_of(client_id)).is_some()
+    /// Returns the connection that a CONNECT would throw out if it is allowed now.
+    fn connection_to_take_over(&self, id: ConnectionId) -> Option<ConnectionId> {
+        let client_id = self.core.authenticating_client_id(id)?;
+        self.core.connection_of(client_id)
+    }
+
+    /// Returns whether a connection came before the one that its Client has at present, and its
+    /// Client has left it with nothing but a DISCONNECT behind the CONNECT. Another worker may have
+    /// let the later connection in while the earlier one still waited to be read.
+    fn is_over_before(&self, id: ConnectionId, present: ConnectionId, rest: &[u8]) -> bool {
+        let (Some(socket), Some(present)) = (self.sockets.peek(id), self.sockets.peek(present))
+        else {
+            return false;
+        };
+        let rest = if rest.is_empty() { &socket.partial[..] } else { rest };
+        socket.ends && socket.opened < present.opened && is_goodbye(rest)
     }
 
     /// Returns whether the Client has closed its Network Connection and sent nothing that is not
@@ -115,6 +136,33 @@ impl Worker {
                 io::ErrorKind::Interrupted => false,
                 _ => true,
             },
+        }
+    }
+}
+
+/// Returns whether these bytes are a DISCONNECT that discards the Will Message, and nothing else.
+fn is_goodbye(bytes: &[u8]) -> bool {
+    const DISCONNECT: u8 = (PacketType::Disconnect as u8) << 4;
+    match *bytes {
+        [DISCONNECT, 0] => true,
+        [DISCONNECT, length, 0, ..] => usize::from(length) == bytes.len() - 2,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_goodbye;
+
+    #[test]
+    fn a_goodbye_is_a_whole_disconnect_without_a_will() {
+        for goodbye in [&[0xE0, 0][..], &[0xE0, 1, 0], &[0xE0, 2, 0, 0]] {
+            assert!(is_goodbye(goodbye), "{goodbye:?}");
+        }
+        let with_will = [0xE0, 1, 4];
+        let with_more = [0xE0, 0, 0xC0, 0];
+        for other in [&with_will[..], &with_more, &[0xE0], &[0xE0, 2, 0], &[0xC0, 0], &[]] {
+            assert!(!is_goodbye(other), "{other:?}");
         }
     }
 }

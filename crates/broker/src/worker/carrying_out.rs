@@ -1,7 +1,6 @@
 //! The end of a turn: carries out what the core has decided.
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 
 use midge_core::{ConnectionId, Event};
 
@@ -11,14 +10,14 @@ use crate::worker::Worker;
 
 impl Worker {
     /// The most segments in one vectored write.
-    const SLICES: usize = 32;
+    pub(crate) const SLICES: usize = 32;
     /// The most rounds in which effects may cause further effects within one turn.
     const ROUNDS_MAX: usize = 16;
 
     /// Carries out all effects, including those that result from carrying out others.
     pub(crate) fn carry_out(&mut self) {
         for _ in 0..Self::ROUNDS_MAX {
-            self.authenticate(false);
+            self.authenticate(&[]);
             self.note_reading();
             self.resume_connections();
             self.tell_events();
@@ -53,12 +52,16 @@ impl Worker {
             self.note_flushed(id);
         }
         self.core.end_flush();
+        self.take_what_residents_got();
         if self.turn.fx.flush.is_empty() {
             self.turn.fx.flush = flush;
         }
     }
 
     pub(crate) fn flush(&mut self, id: ConnectionId) {
+        if self.residents.has(id) {
+            return self.collect_for_resident(id);
+        }
         loop {
             let (Some(output), Some(socket)) = (self.core.output(id), self.sockets.of(id)) else {
                 return;
@@ -114,7 +117,7 @@ impl Worker {
 
     fn deliver_locally(&mut self) {
         for delivery in std::mem::take(&mut self.turn.fx.local) {
-            let message = Arc::clone(&delivery.message);
+            let message = delivery.message.clone();
             let received = ReceivedMessage {
                 message: delivery.message,
                 qos: delivery.qos,

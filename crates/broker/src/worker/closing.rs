@@ -2,13 +2,14 @@
 //!
 //! Bytes that are already written leave first, if the peer reads them soon enough. Then the writing
 //! side is shut down and the stream is kept for a moment: closing it at once could make the kernel
-//! discard what the peer has not read yet, if the peer had sent something that was not read.
+//! discard what the peer has not read yet, if the peer had sent something that was not read. Only
+//! where nothing can come any more, behind a DISCONNECT or the end, it is closed at once.
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use midge_core::{ConnectionId, StreamError};
+use midge_core::{Close, ConnectionId, StreamError};
 use midge_net::{Received, Scratch, Stream};
 
 use crate::worker::{Stage, Worker};
@@ -84,7 +85,10 @@ impl Worker {
         for error in std::mem::take(&mut self.turn.fx.stream_errors) {
             self.note_stream_error(&error);
         }
-        for id in std::mem::take(&mut self.turn.fx.close) {
+        for Close { connection: id, has_left } in std::mem::take(&mut self.turn.fx.close) {
+            if let Some(socket) = self.sockets.of(id) {
+                socket.has_left = has_left;
+            }
             self.flush(id);
             let may_wait = self.may_wait_for_writing(id);
             if !(may_wait && self.is_unwritten(id) && self.close_when_written(id)) {
@@ -163,20 +167,27 @@ impl Worker {
         self.tell_events();
         let socket = self.sockets.of(id);
         let abort_code = socket.as_ref().and_then(|socket| socket.abort_code);
+        let at_once = socket.as_ref().is_some_and(|socket| socket.may_be_closed_at_once());
         let is_data_stream = socket.is_some_and(|socket| socket.control.is_some());
-        match (self.drop_socket(id), abort_code) {
-            (Some(stream), Some(code)) => stream.abort(u32::from(code)),
-            // A data stream delivers what was written without further help.
-            (Some(mut stream), None) if is_data_stream => {
+        let Some(mut stream) = self.drop_socket(id) else {
+            self.remove_resident(id);
+            return self.locals.remove(id);
+        };
+        // First: a peer that sees the end finds that its place is free.
+        stream.leave_listener();
+        if at_once {
+            return self.poller.forget(stream);
+        }
+        let _ = self.poller.deregister(&mut stream);
+        match abort_code {
+            Some(code) => stream.abort(u32::from(code)),
+            None => {
                 stream.shutdown_write(&mut self.stream_scratch);
+                // A data stream delivers what was written without further help.
+                if !is_data_stream {
+                    self.closing.linger(stream);
+                }
             }
-            (Some(mut stream), None) => {
-                // First: a peer that sees the end finds that its place is free.
-                stream.leave_listener();
-                stream.shutdown_write(&mut self.stream_scratch);
-                self.closing.linger(stream);
-            }
-            (None, _) => self.locals.remove(id),
         }
     }
 

@@ -18,12 +18,13 @@ mod packet_log;
 mod placing;
 mod reading;
 mod reservations;
+mod residents;
 mod sockets;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use midge_core::{ConnectionId, Core, Timestamp, Tracing, Turn, WorkerId};
 use midge_net::{Poller, Readiness, Scratch};
@@ -48,7 +49,8 @@ use crate::worker::locals::Locals;
 use crate::worker::log_limit::LogLimit;
 use crate::worker::moving::Moving;
 use crate::worker::placing::Place;
-use crate::worker::sockets::Sockets;
+use crate::worker::residents::Residents;
+use crate::worker::sockets::{Arrival, Sockets};
 
 /// What the workers of a node share.
 #[derive(Clone)]
@@ -98,6 +100,7 @@ pub(crate) struct Worker {
     pub(crate) closing: Closing,
     pub(crate) departures: Departures,
     pub(crate) locals: Locals,
+    pub(crate) residents: Residents,
     pub(crate) node: Node,
     /// The buffer that every socket is read into.
     pub(crate) scratch: Box<[u8]>,
@@ -166,6 +169,7 @@ impl Drop for Worker {
     /// Makes sure that nobody waits for a worker that has ended, in whatever way.
     fn drop(&mut self) {
         self.locals.close_all();
+        self.residents.close_all();
         let unsent = self.turn.fx.to_workers.iter().flatten();
         let unsent = unsent.filter(|message| message.is_message()).count() as u64;
         let inbox = &self.node.inboxes[self.id.index()];
@@ -177,6 +181,7 @@ impl Drop for Worker {
         self.drop_log.tell();
         inbox.leave_counters(self.core.counters());
         if self.stage != Stage::Ended {
+            self.others().for_each(|inbox| inbox.send(Letter::PeerGone(self.id)));
             self.end_node("a worker has ended");
         }
     }
@@ -208,6 +213,7 @@ impl Worker {
             closing: Closing::default(),
             departures: Departures::default(),
             locals: Locals::default(),
+            residents: Residents::default(),
             scratch: vec![0; Self::SCRATCH_BYTES].into_boxed_slice(),
             stream_scratch: Scratch::new(),
             log_limit: LogLimit::default(),
@@ -412,6 +418,7 @@ impl Worker {
             };
             if readable {
                 socket.is_readable = true;
+                socket.is_drained = false;
                 socket.ends |= ends;
                 if socket.is_choked {
                     self.core.note_sign_of_life(socket.id, self.turn.now);
@@ -464,10 +471,12 @@ impl Worker {
                 self.core.handle_batch(from, messages, &mut self.turn);
             }
             Letter::Accepted { stream, terms, opened, is_turned_away } => {
-                self.open(stream, terms, opened, is_turned_away, Vec::new());
+                self.open_accepted(stream, terms, opened, is_turned_away);
             }
-            Letter::HandedOver { stream, terms, bytes } => {
-                self.open(stream, terms, Instant::now(), false, bytes);
+            Letter::HandedOver { stream, terms, opened, bytes } => {
+                let deadline_ms = terms.connect_deadline_ms;
+                let arrival = Arrival { stream, terms, opened, is_turned_away: false, bytes };
+                self.open(arrival, deadline_ms);
             }
             Letter::Moved { session, socket } => self.adopt(*session, socket),
             Letter::CallOffMove { client_id } => {
@@ -477,7 +486,7 @@ impl Worker {
                 answer.send(self.begin_move(&client_id, to));
             }
             Letter::Authenticated { connection, answer } => {
-                self.handle_answer(connection, answer, false);
+                self.handle_answer(connection, answer, &[]);
             }
             Letter::Publish(message) => self.locals.note_publish(message),
             Letter::Subscribe(subscribe) => self.subscribe_local(*subscribe),
@@ -485,6 +494,8 @@ impl Worker {
                 self.locals.remove(connection);
                 self.core.handle_closed(connection, &mut self.turn);
             }
+            Letter::OpenSession(request) => self.open_session(request),
+            Letter::Session(act) => self.act_for_program(act),
             Letter::Disconnect { client_id, reason_code, answer } => {
                 let turn = &mut self.turn;
                 answer.send(self.core.disconnect_client(&client_id, reason_code, turn));
@@ -521,6 +532,7 @@ impl Worker {
             Letter::EndListener(listener) => self.departures.begin(listener),
             Letter::Wake => (),
             Letter::PolicyChanged => self.core.handle_policy_changed(),
+            Letter::PeerGone(worker) => self.core.handle_peer_gone(worker, &mut self.turn),
             Letter::Drain => {
                 self.core.begin_drain(&mut self.turn);
                 self.stage = Stage::Draining;

@@ -78,8 +78,8 @@ impl Worker {
             self.count_closed(false);
             return None;
         }
-        let Socket { stream, terms, partial, ends, is_broken, .. } = socket;
-        Some(Box::new(MovingSocket { stream, terms, partial, ends, is_broken }))
+        let Socket { stream, terms, opened, partial, ends, is_broken, .. } = socket;
+        Some(Box::new(MovingSocket { stream, terms, opened, partial, ends, is_broken }))
     }
 
     /// Sends the Sessions that have left. What the other worker needs to go on with them is on its
@@ -110,14 +110,14 @@ impl Worker {
     }
 
     fn adopt_socket(&mut self, id: ConnectionId, moved: MovingSocket) {
-        let MovingSocket { mut stream, terms, partial, ends, is_broken } = moved;
+        let MovingSocket { mut stream, terms, opened, partial, ends, is_broken } = moved;
         if let Err(error) = self.poller.register(&mut stream, id.slot()) {
             log::error!("{}: cannot watch the connection: {error}", stream.address());
             self.core.handle_closed(id, &mut self.turn);
             return self.count_closed(false);
         }
         let (is_postponed, place) = (!partial.is_empty(), Arc::clone(&terms.place));
-        let socket = Socket::new(id, stream, terms);
+        let socket = Socket::new(id, stream, terms, opened);
         let has_asked = true;
         let socket = Socket { partial, is_postponed, ends, is_broken, has_asked, ..socket };
         self.sockets.insert(socket);

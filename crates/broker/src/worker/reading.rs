@@ -12,7 +12,7 @@ use crate::directory::Ownership;
 use crate::greeting::{Expected, Greeting};
 use crate::inbox::Letter;
 use crate::listener_terms::ListenerTerms;
-use crate::worker::sockets::Socket;
+use crate::worker::sockets::{Arrival, Socket};
 use crate::worker::{Stage, Worker};
 
 /// What to do after some bytes were decoded.
@@ -43,24 +43,34 @@ impl Worker {
     /// Clients wait for it.
     const TURN_HANDSHAKES_MAX: usize = 8;
 
-    /// Takes a new connection, with the bytes that were read from it already.
-    pub(crate) fn open(
+    /// Takes a connection that a listener has accepted.
+    pub(crate) fn open_accepted(
         &mut self,
-        mut stream: Stream,
+        stream: Stream,
         terms: Arc<ListenerTerms>,
-        opened: Instant,
+        accepted: Instant,
         is_turned_away: bool,
-        bytes: Vec<u8>,
     ) {
+        // The time taken by the handshake counts.
+        let taken_ms = u32::try_from(accepted.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let deadline_ms = terms.connect_deadline_ms.saturating_sub(taken_ms);
+        let opened = self.node.clock.now().minus_millis(taken_ms.into());
+        self.open(
+            Arrival { stream, terms, opened, is_turned_away, bytes: Vec::new() },
+            deadline_ms,
+        );
+    }
+
+    /// Takes a new connection, which has so many milliseconds for its CONNECT.
+    pub(crate) fn open(&mut self, arrival: Arrival, deadline_ms: u32) {
+        let Arrival { mut stream, terms, opened, is_turned_away, bytes } = arrival;
         // Its listener may have gone while the connection came or was handed over.
         if self.stage != Stage::Running || terms.place.is_removed() {
             return self.count_closed(is_turned_away);
         }
-        // The time taken by the handshake counts.
-        let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
         let opening = Opening {
             listener: terms.place.number,
-            connect_deadline_ms: Some(terms.connect_deadline_ms.saturating_sub(taken_ms)),
+            connect_deadline_ms: Some(deadline_ms),
             is_turned_away,
             capabilities: terms.capabilities,
             durability: terms.durability,
@@ -73,7 +83,7 @@ impl Worker {
         }
         // A CONNECT was read from it already, and must be handled after those that came before it.
         let is_postponed = !bytes.is_empty();
-        let socket = Socket::new(id, stream, terms);
+        let socket = Socket::new(id, stream, terms, opened);
         self.sockets.insert(Socket { is_turned_away, partial: bytes, is_postponed, ..socket });
         self.opened.push(id);
     }
@@ -158,7 +168,7 @@ impl Worker {
             let Some(mut stream) = socket.stream.accept_data_stream() else {
                 return;
             };
-            let terms = Arc::clone(&socket.terms);
+            let (terms, opened) = (Arc::clone(&socket.terms), socket.opened);
             let Some(data_stream) = self.core.open_data_stream(id, self.turn.now) else {
                 return;
             };
@@ -166,7 +176,8 @@ impl Worker {
                 return self.core.handle_closed(data_stream, &mut self.turn);
             }
             let control = Some(id);
-            self.sockets.insert(Socket { control, ..Socket::new(data_stream, stream, terms) });
+            let socket = Socket::new(data_stream, stream, terms, opened);
+            self.sockets.insert(Socket { control, ..socket });
             self.readable.push_back(data_stream);
         }
     }
@@ -199,6 +210,7 @@ impl Worker {
             Ok(Received::Bytes { count, more }) => {
                 socket.is_active = true;
                 socket.is_readable = more || socket.ends;
+                socket.is_drained = !more;
                 if socket.is_readable {
                     self.list(id);
                 }
@@ -379,7 +391,7 @@ impl Worker {
                 }
             }
             if !self.turn.fx.authenticate.is_empty() {
-                self.authenticate(consumed < bytes.len());
+                self.authenticate(&bytes[consumed..]);
             }
             if !self.turn.fx.reading.is_empty() {
                 self.note_reading();
@@ -390,7 +402,7 @@ impl Worker {
             }
             match self.core.protocol(id) {
                 Some(protocol) => (version, is_connected) = protocol,
-                None => return Outcome::Gone,
+                None => return self.note_gone(id, consumed < bytes.len()),
             }
             if self.core.is_turn_over() && consumed < bytes.len() {
                 self.postpone(id);
@@ -417,6 +429,15 @@ impl Worker {
         };
         let stays = matches!(handover, Handover::Stays);
         if stays && self.has_to_wait(id, packet, is_connected) { Handover::Waits } else { handover }
+    }
+
+    /// Notes whether something has come behind the last packet of a connection. A Client that talks
+    /// on behind its DISCONNECT may have more under way.
+    fn note_gone(&mut self, id: ConnectionId, has_rest: bool) -> Outcome {
+        if let Some(socket) = self.sockets.of(id) {
+            socket.is_drained &= !has_rest;
+        }
+        Outcome::Gone
     }
 
     /// Notes that a packet, of which `bytes` have come, needs `needed` bytes in all. A large
@@ -538,6 +559,7 @@ impl Worker {
         self.node.inboxes[owner.index()].send(Letter::HandedOver {
             stream: socket.stream,
             terms: socket.terms,
+            opened: socket.opened,
             bytes: rest.to_vec(),
         });
         Handover::Gone
@@ -591,13 +613,15 @@ impl Worker {
         self.core.handle_closed(id, &mut self.turn);
         // While the address of the peer is still known.
         self.tell_events();
-        self.drop_socket(id);
+        if let Some(stream) = self.drop_socket(id) {
+            self.poller.forget(stream);
+        }
     }
 
+    /// Takes a connection's stream, which the poller still watches.
     pub(crate) fn drop_socket(&mut self, id: ConnectionId) -> Option<Stream> {
         self.leave_connect_line(id);
-        let mut socket = self.sockets.remove(id)?;
-        let _ = self.poller.deregister(&mut socket.stream);
+        let socket = self.sockets.remove(id)?;
         self.end_reservation(&socket.reservation);
         if socket.control.is_none() {
             self.count_closed(socket.is_turned_away);

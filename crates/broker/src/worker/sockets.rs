@@ -14,10 +14,14 @@ pub(crate) struct Socket {
     pub(crate) stream: Stream,
     /// The terms of the listener that the connection came by.
     pub(crate) terms: Arc<ListenerTerms>,
+    /// When the connection was accepted.
+    pub(crate) opened: Timestamp,
     /// Bytes that were read and do not make up a whole packet yet.
     pub(crate) partial: Vec<u8>,
     /// There may be something to read in the stream (edge-triggered: this is not reported again).
     pub(crate) is_readable: bool,
+    /// The last read has taken all that was there, and nothing was reported since.
+    pub(crate) is_drained: bool,
     /// The end of the stream was reported: reading goes on until it is reached.
     pub(crate) ends: bool,
     /// Whether it waits on the list of those to be read.
@@ -36,6 +40,8 @@ pub(crate) struct Socket {
     pub(crate) is_broken: bool,
     /// To be closed as soon as its last bytes are written.
     pub(crate) is_closing: bool,
+    /// Its Client has sent a DISCONNECT, and nothing comes behind it.
+    pub(crate) has_left: bool,
     /// There is no room for the connection: only its CONNECT is answered.
     pub(crate) is_turned_away: bool,
     /// The control stream, if this is a data stream.
@@ -53,6 +59,17 @@ pub(crate) struct Socket {
     pub(crate) is_active: bool,
 }
 
+/// A connection that has come to a worker, from a listener or from another worker.
+pub(crate) struct Arrival {
+    pub(crate) stream: Stream,
+    pub(crate) terms: Arc<ListenerTerms>,
+    /// When it was accepted.
+    pub(crate) opened: Timestamp,
+    pub(crate) is_turned_away: bool,
+    /// What was read from it already.
+    pub(crate) bytes: Vec<u8>,
+}
+
 impl Socket {
     /// Returns whether the socket is read as soon as something comes: neither the core, nor the
     /// turn, nor memory holds it back, and it is not waiting for a turn.
@@ -65,6 +82,12 @@ impl Socket {
     pub(crate) fn is_to_be_read(&self) -> bool {
         let has_more = self.is_readable && !self.is_choked || self.is_postponed;
         self.is_reading && !self.reservation.waits() && has_more
+    }
+
+    /// Returns whether the stream can be closed without destroying what its peer has not read yet:
+    /// the operating system does destroy it if something is unread here then, or comes later.
+    pub(crate) fn may_be_closed_at_once(&self) -> bool {
+        self.stream.is_plain() && self.is_drained && (self.has_left || self.ends)
     }
 
     /// Notes that the socket is on the list of those to be read. Returns false if it was there
@@ -82,13 +105,20 @@ impl Socket {
     }
 
     /// Makes a socket that is to be read as soon as possible.
-    pub(crate) fn new(id: ConnectionId, stream: Stream, terms: Arc<ListenerTerms>) -> Self {
+    pub(crate) fn new(
+        id: ConnectionId,
+        stream: Stream,
+        terms: Arc<ListenerTerms>,
+        opened: Timestamp,
+    ) -> Self {
         Self {
             id,
             stream,
             terms,
+            opened,
             partial: Vec::new(),
             is_readable: true,
+            is_drained: false,
             ends: false,
             is_queued: true,
             is_postponed: false,
@@ -97,6 +127,7 @@ impl Socket {
             is_choked: false,
             is_broken: false,
             is_closing: false,
+            has_left: false,
             is_turned_away: false,
             control: None,
             abort_code: None,

@@ -8,6 +8,7 @@ mod durability;
 mod raw;
 mod support;
 
+mod closing;
 mod embedding;
 mod entering_store;
 mod expired;
@@ -22,6 +23,7 @@ mod moving;
 mod old_before_new;
 mod ownership;
 mod pipelining;
+mod program_sessions;
 mod publishing;
 #[cfg(feature = "quic")]
 mod quic;

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use midge_broker::{Broker, Hook, Identity, ProtocolVersion, QoS, Storage};
 use midge_codec::{
@@ -14,6 +15,9 @@ use midge_store::testing::FaultyDisk;
 use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
 use crate::durability::gate::{GatedDisk, Pace};
 use crate::support::{DEADLINE, address, broker, builder, counters, limited, until, usage};
+
+/// More than the clock of the broker takes from one reading to the next.
+const CLOCK: Duration = Duration::from_millis(2);
 
 /// Holds a worker in the middle of a turn whenever somebody publishes to `gate`.
 struct Gate {
@@ -293,6 +297,31 @@ fn a_connect_that_was_given_up_while_it_waited_takes_nothing_over() {
         assert_eq!(watcher.message().topic, "will/none");
         assert_eq!(counters(&broker).sessions_taken_over, 0);
     }
+}
+
+/// A worker is busy while a connection comes, says CONNECT and DISCONNECT, and goes. Meanwhile its
+/// Client connects again by the other worker: that connection stays.
+#[test]
+fn one_who_has_left_before_throws_out_nobody_who_came_later() {
+    let ((reached, is_reached), (open, opened)) = (channel(), channel());
+    let hook = Gate { reached: Mutex::new(reached), opened: Mutex::new(opened) };
+    let broker = builder(2).hook(Arc::new(hook)).start().unwrap();
+    let mut gate = Client::connect(address(&broker), "gate");
+    let _other = Client::connect(address(&broker), "other");
+    gate.publish("gate", b"", QoS::AtMostOnce);
+    is_reached.recv_timeout(DEADLINE).unwrap();
+    // The workers have as many connections, and the first one, which is busy, gets the next.
+    let goodbye = Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success));
+    let goodbye = bytes_of(&goodbye, version());
+    Client::open(address(&broker)).send_bytes(&[connect_bytes("same"), goodbye].concat());
+    std::thread::sleep(CLOCK);
+    let mut later = Client::connect(address(&broker), "same");
+    open.send(()).unwrap();
+    gate.ping();
+    until("the earlier one is gone", || usage(&broker).connections == 3);
+    later.ping();
+    let counters = counters(&broker);
+    assert_eq!((counters.connections_opened, counters.sessions_taken_over), (4, 0));
 }
 
 /// A Client may send everything and go while its CONNECT waits. What it has sent is handled,

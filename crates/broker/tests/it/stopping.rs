@@ -1,12 +1,16 @@
 //! How a broker stops: Clients are told, written bytes leave, and it never takes too long.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use midge_broker::{Broker, DropReason, OwnedMessage, ProtocolVersion, QoS, ReasonCode};
+use midge_broker::{Broker, DropReason, OwnedMessage, ProtocolVersion, QoS, ReasonCode, Storage};
+use midge_store::testing::FaultyDisk;
 
+use crate::alone::alone;
 use crate::client::{Client, Received, bytes_of, connect_packet, publish_packet};
+use crate::durability::gate::GatedDisk;
 use crate::support::{DEADLINE, address, broker, builder, dropped, in_time, until, usage};
 
 /// Stops the broker and returns how long that took.
@@ -36,6 +40,43 @@ fn clients_of_5_are_told_and_all_are_closed() {
     assert_eq!(silent.receive(), Received::Closed);
     assert!(took < DEADLINE / 2, "{took:?}");
     assert!(std::net::TcpStream::connect(at).is_err(), "nobody listens any more");
+}
+
+/// Keeps the warnings of this process.
+struct Warnings(std::sync::Mutex<Vec<String>>);
+
+static WARNINGS: Warnings = Warnings(std::sync::Mutex::new(Vec::new()));
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.lock().unwrap().push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn an_end_that_waits_for_a_disk_says_so() {
+    if !alone("stopping::an_end_that_waits_for_a_disk_says_so") {
+        return;
+    }
+    log::set_logger(&WARNINGS).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let disk = GatedDisk::new(FaultyDisk::new(1));
+    let broker = builder(1).storage(Storage::on_disk(Arc::new(disk.clone()))).start().unwrap();
+    let stall = disk.stall();
+    let ending = thread::spawn(move || drop(broker));
+    let is_told = |line: &String| line.contains("the disk of the store in the given disk has not");
+    until("it says so", || WARNINGS.0.lock().unwrap().iter().any(is_told));
+    assert!(!ending.is_finished());
+    drop(stall);
+    ending.join().unwrap();
 }
 
 #[test]

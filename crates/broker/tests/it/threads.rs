@@ -1,14 +1,15 @@
 //! Code of the program that the broker's threads run outside a hook: its clocks, which stand here
 //! for its log, its disk and its allocator as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use midge_broker::{
-    BrokerHandle, Clocks, Hook, Identity, OwnedMessage, QoS, RequestError, Stopped, Storage,
+    BrokerHandle, Clocks, Hook, Identity, OwnedMessage, QoS, ReasonCode, RequestError, Stopped,
+    Storage,
 };
 use midge_store::testing::FaultyDisk;
 
@@ -138,5 +139,47 @@ fn nobody_waits_for_a_worker_that_has_panicked() {
     });
     assert!(outcomes.contains(&Err(RequestError::Stopped)), "{outcomes:?}");
     assert_eq!(told.recv_timeout(DEADLINE).unwrap(), "a worker has ended");
+    assert_eq!(client.receive(), Received::Closed);
+}
+
+/// Lets the second worker panic as soon as the first one has something to tell it of a subscription
+/// to `t`. Knows which Clients have subscribed on the first one.
+#[derive(Default)]
+struct Breaker {
+    is_broken: AtomicBool,
+    on_first: Mutex<BTreeSet<String>>,
+}
+
+impl Hook for Breaker {
+    fn may_subscribe(&self, subscriber: &Identity, filter: &str, _: QoS) -> bool {
+        if thread::current().name() == Some("midge-worker-0") {
+            self.on_first.lock().unwrap().insert(subscriber.client_id.to_string());
+            self.is_broken.fetch_or(filter == "t", Ordering::SeqCst);
+        }
+        true
+    }
+}
+
+/// The SUBACK waits for both workers.
+#[test]
+fn a_subscription_does_not_wait_for_a_worker_that_panics_meanwhile() {
+    let breaker = Arc::new(Breaker::default());
+    let clocks = Busy::new({
+        let breaker = Arc::clone(&breaker);
+        move |thread: &str| {
+            let breaks = thread == "midge-worker-1" && breaker.is_broken.load(Ordering::SeqCst);
+            assert!(!breaks, "the clock of a test breaks");
+        }
+    });
+    let builder = builder(2).clocks(clocks).hook(Arc::clone(&breaker) as _);
+    let broker = builder.start().unwrap();
+    let mut clients: Vec<_> = ["a", "b", "c"]
+        .map(|client_id| (client_id, Client::connect(address(&broker), client_id)))
+        .into();
+    clients.iter_mut().for_each(|(_, client)| client.subscribe("before", QoS::AtMostOnce));
+    let on_first = breaker.on_first.lock().unwrap().clone();
+    let mut on_first = clients.into_iter().filter(|(client_id, _)| on_first.contains(*client_id));
+    let (_, mut client) = on_first.next().expect("three connections are spread over two workers");
+    assert_eq!(client.try_subscribe("t", QoS::AtLeastOnce), ReasonCode::GrantedQoS1);
     assert_eq!(client.receive(), Received::Closed);
 }

@@ -29,7 +29,7 @@ pub(crate) struct History {
     began: Instant,
     /// The same moment as the machine's monotonic clock shows it.
     began_at: Micros,
-    /// What this machine's own disk does to the broker.
+    /// In which calls of the broker this machine's own disk took long.
     calls: Arc<DiskCalls>,
     tables: Mutex<Tables>,
 }
@@ -44,6 +44,8 @@ pub(crate) struct Tables {
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) outages: Vec<Outage>,
+    /// How many slow calls of the disk have been looked at, counted or not.
+    pub(crate) disk_calls: usize,
     pub(crate) events: Vec<Event>,
     pub(crate) violations: Vec<Violation>,
 }
@@ -260,10 +262,10 @@ impl History {
     /// Records in which calls of the broker this machine's disk has taken long.
     pub(crate) fn look_at_disk(&self) {
         let mut tables = self.lock();
-        let known = tables.outages.iter().filter(|it| it.kind == OutageKind::Disk).count();
-        for call in self.calls.took_long(known) {
+        for call in self.calls.took_long(tables.disk_calls) {
             let [from, until] = [call.from, call.until].map(|it| it.saturating_sub(self.began_at));
-            tables.add_outage(OutageKind::Disk, from, until);
+            tables.disk_calls += 1;
+            tables.add_disk_outage(from, until);
         }
     }
 
@@ -280,6 +282,19 @@ impl History {
 }
 
 impl Tables {
+    /// Adds the time of a call in which the disk took long. A call that a kill cut off was written
+    /// down as if it had lasted until the next start: it ends with the kill, and is left out if it
+    /// was short until then.
+    fn add_disk_outage(&mut self, from: Micros, until: Micros) {
+        let is_cut_off =
+            |it: &&Outage| it.kind == OutageKind::Kill && (from..until).contains(&it.from);
+        let end = self.outages.iter().filter(is_cut_off).map(|it| it.from).min();
+        let until = end.unwrap_or(until);
+        if until - from >= DiskCalls::LONG_MICROS {
+            self.add_outage(OutageKind::Disk, from, until);
+        }
+    }
+
     /// Adds an outage that is over, and of which nobody knew while it lasted.
     pub(crate) fn add_outage(&mut self, kind: OutageKind, from: Micros, until: Micros) {
         self.outages.push(Outage { kind, from, until: Some(until) });
@@ -452,6 +467,22 @@ impl Tables {
         let stops = self.outages.iter().filter(|it| it.kind == OutageKind::Stop && it.from <= at);
         stops.map(|it| it.until.unwrap_or(FAR)).fold(at, Micros::max)
     }
+}
+
+#[test]
+fn a_call_that_a_kill_cuts_off_ends_with_the_kill() {
+    let mut tables = Tables::default();
+    tables.add_outage(OutageKind::Kill, 10 * SECOND, 14 * SECOND);
+    let of_disk = |tables: &Tables| {
+        let of_disk = tables.outages.iter().filter(|it| it.kind == OutageKind::Disk);
+        of_disk.map(|it| (it.from, it.until)).collect::<Vec<_>>()
+    };
+    tables.add_disk_outage(10 * SECOND - 200_000, 14 * SECOND);
+    assert_eq!(of_disk(&tables), [], "it was short until the kill");
+    tables.add_disk_outage(9 * SECOND, 14 * SECOND);
+    assert_eq!(of_disk(&tables), [(9 * SECOND, Some(10 * SECOND))]);
+    tables.add_disk_outage(15 * SECOND, 16 * SECOND);
+    assert_eq!(of_disk(&tables)[1], (15 * SECOND, Some(16 * SECOND)), "nothing cut it off");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What fuzzing starts from: inputs made of the packet table, by name. Those of `fuzz/seeds` are
-//! these, and `fuzz/tests/seeds.rs` sees to it.
+//! these, and `xtask/tests/it/seeds.rs` sees to it.
 
 use std::collections::BTreeMap;
 

@@ -93,6 +93,10 @@ drop_reasons! {
     /// It was in memory only when the broker ended.
     BrokerEnded = "broker_ended",
         "it was in memory only when the broker ended";
+    /// The worker that decides about it, or keeps it, is gone; its publisher was not told that it
+    /// is kept.
+    PeerGone = "peer_gone",
+        "the part of the broker that decides about it or keeps it has failed";
 }
 
 impl DropReason {

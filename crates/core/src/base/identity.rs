@@ -83,6 +83,10 @@ pub struct ConnectionId {
 /// The Client Identifier that publishes the broker's own messages.
 pub(crate) const BROKER_CLIENT_ID: &str = "$broker";
 
+/// The Client Identifiers of Sessions that belong to the program itself begin with this, and its
+/// own name for the Session follows.
+pub const PROGRAM_CLIENT_ID_PREFIX: &str = "$program/";
+
 /// Whether a Client Identifier is reserved for the broker itself: [`BROKER_CLIENT_ID`], and all
 /// others that begin with `$`. Subscribers inside the process have identifiers with U+0000, which
 /// no Client can send.
@@ -107,10 +111,6 @@ impl WorkerId {
     /// Returns the worker's index, 0 to 63.
     pub fn index(self) -> usize {
         usize::from(self.0)
-    }
-
-    pub(crate) fn bit(self) -> u64 {
-        1 << self.0
     }
 }
 

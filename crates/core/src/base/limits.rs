@@ -1,7 +1,8 @@
 //! Every limit of the broker in one table: name, default, meaning.
 //!
-//! A limit is read nowhere but here. The configuration section `[limits]`, its reference in the
-//! documentation and the counters of what a limit refused are all made from this table.
+//! The configuration section `[limits]`, its reference in the documentation and the counters of
+//! what a limit refused are all made from this table. A limit must never have its default or its
+//! range anywhere else.
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,26 @@ impl Limits {
     /// Limits that hold from the start of a broker to its end, because something was made as large
     /// as they say.
     pub const FIXED: &[&str] = &["store_bytes_max", "memory_bytes_max"];
+
+    /// Parts of the memory that a turn may add on all workers together. Pressure is noticed between
+    /// turns, at 85 % of the memory: until every worker knows of it, each may have begun two more,
+    /// which take in as much as they write out. That makes four parts, which have to fit into 15 %.
+    pub const TURN_MEMORY_PARTS: u64 = 32;
+    /// What a turn may add however little memory there is: it has to get on.
+    const TURN_BYTES_MIN: u64 = 256 * 1024;
+
+    /// The bytes that one of `workers` workers may take in in a turn, and likewise write out:
+    /// `most`, or less if the memory is small.
+    #[must_use]
+    pub fn turn_bytes_max(&self, workers: usize, most: u64) -> u64 {
+        match self.memory_bytes_max {
+            0 => most,
+            memory => {
+                let part = memory / Self::TURN_MEMORY_PARTS / workers.max(1) as u64;
+                part.clamp(Self::TURN_BYTES_MIN, most)
+            }
+        }
+    }
 
     /// These limits, but what may wait somewhere is a part of the memory that the process may have,
     /// if that is known.
@@ -206,6 +227,24 @@ mod tests {
             assert!(!row.meaning.trim().is_empty());
         }
         assert_eq!(limits.get("no_such_limit"), None);
+    }
+
+    #[test]
+    fn turns_until_pressure_is_known_fit_behind_the_line_at_which_it_is_noticed() {
+        const MB: u64 = 1 << 20;
+        for memory in [64 * MB, 128 * MB, 1_000 * MB, 100_000 * MB] {
+            let limits = Limits { memory_bytes_max: memory, ..Limits::default() };
+            for workers in [1, 2, 8] {
+                let turn = limits.turn_bytes_max(workers, u64::MAX);
+                let two_turns_of_all = 2 * 2 * turn * workers as u64;
+                assert!(two_turns_of_all <= memory / 100 * 15, "{memory} bytes, {workers} workers");
+            }
+            assert_eq!(limits.turn_bytes_max(1, MB), MB);
+        }
+        let tiny = Limits { memory_bytes_max: MB, ..Limits::default() };
+        assert_eq!(tiny.turn_bytes_max(8, MB), MB / 4, "a turn has to get on");
+        let unknown = Limits { memory_bytes_max: 0, ..Limits::default() };
+        assert_eq!(unknown.turn_bytes_max(8, MB), MB);
     }
 
     #[test]

@@ -7,16 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use midge_codec::{PublishProperties, QoS};
+use triomphe::ThinArc;
 
 use crate::base::durability::Durability;
 use crate::base::identity::{Identity, SessionId};
 use crate::base::time::Timestamp;
 
 /// An Application Message that is kept somewhere: in a queue, an in-flight window, the retained
-/// tree or another worker. It is immutable and exists once, however many Sessions wait for it.
-pub struct Message {
-    /// Topic, forwarded properties and payload, one after the other.
-    data: Box<[u8]>,
+/// tree or another worker. It is immutable and exists once, in one allocation, however many
+/// Sessions wait for it: a clone is one more reference to it.
+#[derive(Clone)]
+pub struct Message(ThinArc<Head, u8>);
+
+/// What is in front of a message's bytes: Topic Name, forwarded properties and payload, one after
+/// the other.
+struct Head {
     topic_len: u32,
     properties_len: u32,
     attributes: Attributes,
@@ -67,36 +72,33 @@ pub(crate) struct Publication<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) attributes: Attributes,
     pub(crate) publisher: &'a Arc<Identity>,
-    shared: OnceCell<Arc<Message>>,
+    shared: OnceCell<Message>,
 }
 
 impl Message {
     /// Makes a message from these parts.
     pub fn new(parts: MessageParts<'_>) -> Self {
         let MessageParts { topic, properties, payload, attributes, publisher } = parts;
-        let mut data = Vec::with_capacity(topic.len() + properties.len() + payload.len());
-        data.extend_from_slice(topic.as_bytes());
-        data.extend_from_slice(properties);
-        data.extend_from_slice(payload);
-        Self {
-            data: data.into_boxed_slice(),
+        let head = Head {
             topic_len: topic.len() as u32,
             properties_len: properties.len() as u32,
             attributes,
             publisher,
             stored_at: StoredAt::default(),
-        }
+        };
+        Self(allocate(head, [topic.as_bytes(), properties, payload]))
     }
 
     /// The Topic Name.
     pub fn topic(&self) -> &str {
-        std::str::from_utf8(&self.data[..self.topic_len as usize]).unwrap_or_default()
+        std::str::from_utf8(&self.0.slice[..self.head().topic_len as usize]).unwrap_or_default()
     }
 
     /// The properties that travel with the message, in their wire form; see
     /// [`Message::decode_properties`].
     pub fn properties(&self) -> &[u8] {
-        &self.data[self.topic_len as usize..][..self.properties_len as usize]
+        let head = self.head();
+        &self.0.slice[head.topic_len as usize..][..head.properties_len as usize]
     }
 
     /// The properties that travel with the message.
@@ -106,31 +108,69 @@ impl Message {
 
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        &self.data[self.payload_offset()..]
+        let head = self.head();
+        &self.0.slice[(head.topic_len + head.properties_len) as usize..]
     }
 
     /// QoS, RETAIN, expiry, publishing Session and durability.
     pub fn attributes(&self) -> Attributes {
-        self.attributes
+        self.head().attributes
     }
 
     /// Who published it.
     pub fn publisher(&self) -> &Arc<Identity> {
-        &self.publisher
+        &self.head().publisher
     }
 
     /// Its size in bytes as limits count it: topic, properties and payload.
     pub fn size(&self) -> usize {
-        self.data.len()
+        self.0.slice.len()
+    }
+
+    /// The bytes of memory that it takes, whoever else has it.
+    pub(crate) fn held_bytes(&self) -> usize {
+        size_of::<Head>() + size_of::<[usize; 2]>() + self.size()
     }
 
     /// The store's note about this message.
     pub fn stored_at(&self) -> &StoredAt {
-        &self.stored_at
+        &self.head().stored_at
     }
 
-    fn payload_offset(&self) -> usize {
-        (self.topic_len + self.properties_len) as usize
+    /// Whether both are references to one message. Two messages of equal content are not the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self.head(), other.head())
+    }
+
+    fn head(&self) -> &Head {
+        &self.0.header.header
+    }
+}
+
+/// Allocates a message: its head and these parts behind it.
+fn allocate(head: Head, parts: [&[u8]; 3]) -> ThinArc<Head, u8> {
+    let len = parts.iter().map(|part| part.len()).sum();
+    let mut allocated = ThinArc::from_header_and_iter(head, std::iter::repeat_n(0, len));
+    allocated.with_arc_mut(|allocated| {
+        let only = triomphe::Arc::get_mut(allocated).expect("nobody else has it yet");
+        let mut rest = only.slice_mut();
+        for part in parts {
+            let (place, behind) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = behind;
+        }
+    });
+    allocated
+}
+
+/// What the store has noted makes no difference.
+#[cfg(test)]
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        (self.topic(), self.properties(), self.payload())
+            == (other.topic(), other.properties(), other.payload())
+            && self.attributes() == other.attributes()
+            && self.publisher() == other.publisher()
     }
 }
 
@@ -139,7 +179,7 @@ impl fmt::Debug for Message {
         f.debug_struct("Message")
             .field("topic", &self.topic())
             .field("payload_len", &self.payload().len())
-            .field("attributes", &self.attributes)
+            .field("attributes", &self.head().attributes)
             .finish_non_exhaustive()
     }
 }
@@ -156,15 +196,15 @@ impl<'a> Publication<'a> {
     }
 
     /// Turns a kept message back into one on its way through the router.
-    pub(crate) fn of(message: &'a Arc<Message>) -> Self {
+    pub(crate) fn of(message: &'a Message) -> Self {
         let shared = OnceCell::new();
-        let _ = shared.set(Arc::clone(message));
+        let _ = shared.set(message.clone());
         Self {
             topic: message.topic(),
             properties: message.properties(),
             payload: message.payload(),
-            attributes: message.attributes,
-            publisher: &message.publisher,
+            attributes: message.attributes(),
+            publisher: message.publisher(),
             shared,
         }
     }
@@ -175,8 +215,8 @@ impl<'a> Publication<'a> {
     }
 
     /// The message in a form that can be kept.
-    pub(crate) fn share(&self) -> Arc<Message> {
-        Arc::clone(self.shared.get_or_init(|| Arc::new(self.to_message())))
+    pub(crate) fn share(&self) -> Message {
+        self.shared.get_or_init(|| self.to_message()).clone()
     }
 
     fn to_message(&self) -> Message {
@@ -211,5 +251,57 @@ impl Attributes {
     /// What is left of the Message Expiry Interval in seconds, for the receiver [MQTT-3.3.2-6].
     pub(crate) fn remaining_seconds(&self, now: Timestamp) -> Option<u32> {
         self.expires_at.map(|at| u32::try_from(now.seconds_until(at)).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use midge_codec::QoS;
+
+    use super::{Attributes, Message, MessageParts};
+    use crate::base::durability::Durability;
+    use crate::base::identity::Identity;
+
+    fn message(topic: &str, properties: &[u8], payload: &[u8]) -> Message {
+        let attributes = Attributes {
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            expires_at: None,
+            publisher_session: None,
+            durability: Durability::Memory,
+        };
+        let publisher = Arc::new(Identity::new("p".into(), None));
+        Message::new(MessageParts { topic, properties, payload, attributes, publisher })
+    }
+
+    #[test]
+    fn a_message_gives_its_parts_back() {
+        let large = vec![7; 1_000_000];
+        for (topic, properties, payload) in [
+            ("t", &[][..], &[][..]),
+            ("größe/t", &[], b"payload"),
+            ("a/b", &[1, 1], b""),
+            ("a/b", &[2, 0, 0, 0, 9], &large),
+        ] {
+            let message = message(topic, properties, payload);
+            assert_eq!(message.topic(), topic);
+            assert_eq!(message.properties(), properties);
+            assert!(message.payload() == payload, "{topic}");
+            assert_eq!(message.size(), topic.len() + properties.len() + payload.len());
+            assert_eq!(&*message.publisher().client_id, "p");
+            assert!(message.attributes().retain);
+        }
+    }
+
+    #[test]
+    fn a_reference_takes_one_word_and_shares_the_note_of_the_store() {
+        assert_eq!(size_of::<Option<Message>>(), size_of::<usize>());
+        let (one, other) = (message("t", &[], b"x"), message("t", &[], b"x"));
+        let clone = one.clone();
+        clone.stored_at().set(5);
+        assert_eq!((one.stored_at().get(), other.stored_at().get()), (5, 0));
+        assert!(one.is_same(&clone) && !one.is_same(&other));
     }
 }

@@ -21,3 +21,4 @@ pub(crate) mod strategy;
 pub(crate) mod time;
 pub(crate) mod timers;
 pub(crate) mod work;
+pub(crate) mod worker_set;

@@ -23,6 +23,11 @@ impl Timestamp {
         self.0.get() - 1
     }
 
+    /// The moment `millis` milliseconds earlier, but none before the epoch.
+    pub const fn minus_millis(self, millis: u64) -> Self {
+        Self::from_millis(self.as_millis().saturating_sub(millis))
+    }
+
     /// The moment `seconds` later.
     pub const fn plus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1000)))

@@ -22,7 +22,7 @@ pub struct Effects {
     pub flush: Vec<ConnectionId>,
     /// Connections to close once the rest of their output was offered to the socket. The driver
     /// answers with `Core::handle_closed`.
-    pub close: Vec<ConnectionId>,
+    pub close: Vec<Close>,
     /// Data streams that are closed because of an error; they are in `close`, too.
     pub stream_errors: Vec<StreamError>,
     /// Connections that the driver has to stop (`false`) or resume (`true`) reading and decoding.
@@ -54,6 +54,16 @@ pub struct Effects {
     /// worker may have their next Session, unless [`Core::owns`](crate::Core::owns) says otherwise
     /// by then.
     pub disowned: Vec<Arc<Identity>>,
+}
+
+/// A connection that is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Its Client has sent a DISCONNECT, behind which nothing may come [MQTT-3.14.4-2]: nothing
+    /// that is under way from it can disturb what it has not read yet.
+    pub has_left: bool,
 }
 
 /// A CONNECT (or AUTH) whose Client has to be authenticated.
@@ -141,7 +151,7 @@ pub struct LocalDelivery {
     /// The subscriber, as `Core::open_local` named it.
     pub connection: ConnectionId,
     /// The message.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// The QoS it was delivered with.
     pub qos: QoS,
     /// Whether it was retained before the subscription was made.

@@ -6,6 +6,7 @@
 pub(crate) mod drop_notes;
 pub(crate) mod effects;
 pub(crate) mod packet_lines;
+pub(crate) mod peer_encoding;
 pub(crate) mod peer_messages;
 pub(crate) mod store_records;
 pub(crate) mod turn;

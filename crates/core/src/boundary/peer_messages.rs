@@ -1,4 +1,9 @@
 //! What the workers of one node tell each other. Messages between two workers arrive in order.
+//!
+//! Each of them can be written down ([`PeerMessage::encode`]): nothing in it is known by where it
+//! is in memory, and every name in it is one that is never given to anything else, or says which
+//! one of those that had it is meant. That two workers share the bytes of a message saves copying,
+//! and means nothing.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -17,14 +22,20 @@ pub(crate) type Ticket = u64;
 /// asks.
 pub(crate) type QuestionId = NonZeroU64;
 
+/// Identifies a walk over the retained messages of a worker, which begins it for another one. Never
+/// used again: whoever asks for a walk that has ended must not get another one.
+pub(crate) type WalkId = u64;
+
 /// One entry of a batch from one worker to another. Opaque to the driver, which only carries it.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct PeerMessage(pub(crate) Peer);
 
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum Peer {
     /// An admitted publication for all local subscribers of the receiving worker.
-    Publish(Arc<Message>),
+    Publish(Message),
     /// The sender has subscribers to this filter, or no longer has any.
     Filter {
         filter: Arc<str>,
@@ -57,7 +68,7 @@ pub(crate) enum Peer {
 
     /// Everything that the sender sends to be kept from now on belongs to this round.
     Round(Round),
-    /// Everything of this round was sent: the receiver answers when it is on its way to the store.
+    /// Everything of this round was sent: the receiver answers when it has kept its part.
     /// A message may come back to the worker whose round it is. That worker then asks others about
     /// its own round on behalf of the worker that asked; the ticket tells the answers apart.
     Ask {
@@ -67,9 +78,13 @@ pub(crate) enum Peer {
     Answer {
         round: Round,
         ticket: Ticket,
+        assurance: Assurance,
     },
     /// This round is durable: QoS 2 messages that were kept in it may be sent.
     Confirmed(Round),
+    /// This round of the sender will never be confirmed: QoS 2 messages that were kept in it do not
+    /// count.
+    Void(Round),
     /// The sender has Sessions in the store.
     Storing,
 
@@ -92,13 +107,26 @@ pub(crate) enum Peer {
     },
 }
 
+/// What a worker says of its part of a round, in its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Assurance {
+    /// It is in the journal that both share, ahead of whatever the asker gives to it from now on:
+    /// the receipt of the asker's next commit says that this is durable, too.
+    InSharedJournal,
+    /// It is durable, in a journal of the sender's own.
+    Durable,
+    /// Some of it was given to a worker that is gone, and nobody knows whether that is kept.
+    Incomplete,
+}
+
 /// What concerns a shared subscription whose home one of the two workers is.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum SharedPeer {
     /// An admitted publication for a shared subscription of the receiver.
     Publish {
         group: GroupId,
-        message: Arc<Message>,
+        message: Message,
     },
     /// This Session of the receiver was chosen; those in `barred` did not take the message before.
     Deliver {
@@ -159,11 +187,12 @@ pub(crate) enum SharedPeer {
 
 /// What concerns retained messages whose home one of the two workers is.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum RetainedPeer {
     /// A retained message for the receiver, which is home to its topic. With a ticket, somebody
     /// waits for the verdict: a refusal is reported, and the answer to the round says that there
     /// was none.
-    Set { message: Arc<Message>, ticket: Option<QuestionId> },
+    Set { message: Message, ticket: Option<QuestionId> },
     /// There was no room for the retained message with this ticket.
     Refused { ticket: QuestionId },
     /// Asks for the next matches of a walk over the receiver's retained messages; `walk` is absent
@@ -171,19 +200,20 @@ pub(crate) enum RetainedPeer {
     Pull {
         ticket: Ticket,
         filter: Arc<str>,
-        walk: Option<u32>,
+        walk: Option<WalkId>,
         /// How many retained messages the receiver must have got from each worker before it
         /// begins.
         after: Box<[u64]>,
     },
     /// Some matches; `walk` is absent if these were the last.
-    Chunk { ticket: Ticket, messages: Vec<Arc<Message>>, walk: Option<u32> },
+    Chunk { ticket: Ticket, messages: Vec<Message>, walk: Option<WalkId> },
     /// The rest of a walk is not wanted.
-    Stop { walk: u32 },
+    Stop { walk: WalkId },
 }
 
 /// What concerns a Session that goes from one worker to another. See [`crate::moving`].
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) enum MovePeer {
     /// The sender wants to give a Session to the receiver, which answers with `Prepared` when all
     /// workers send it what the Session wants.
@@ -218,6 +248,7 @@ pub(crate) enum MovePeer {
 
 /// What a worker knows of a Session before it comes.
 #[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) struct ComingSession {
     pub(crate) session: SessionId,
     pub(crate) client: Arc<Identity>,
@@ -235,7 +266,7 @@ pub(crate) struct WantedFilter {
 }
 
 /// A Session that joins a shared subscription.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) session: SessionId,
     pub(crate) options: PackedOptions,
@@ -277,10 +308,10 @@ impl PeerMessage {
         self.0.message().is_some()
     }
 
-    /// About how many bytes of messages this entry keeps alive; the size of batches is bounded by
-    /// it.
+    /// About how many bytes of memory this entry takes, with the message that it keeps alive; the
+    /// size of batches is bounded by it.
     pub fn size(&self) -> usize {
-        self.0.message().map_or(64, Message::size)
+        size_of::<Self>() + self.0.message().map_or(64, Message::held_bytes)
     }
 }
 

@@ -4,7 +4,6 @@
 //! These are plain values: nothing here keeps anything, and nothing here knows of files.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, QoS, SubscriptionOptions};
 
@@ -122,7 +121,7 @@ pub enum StoreOp {
         /// Why it is kept.
         what: Kept,
         /// The message.
-        message: Arc<Message>,
+        message: Message,
     },
     /// A message that waits for no owner is not kept any more.
     Unkeep {
@@ -164,7 +163,7 @@ pub struct SessionRecord {
 #[derive(Clone, Debug)]
 pub struct WillRecord {
     /// As it will be published, except for the expiry, which counts from then on.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// The Will Delay Interval.
     pub delay_seconds: u32,
     /// The Message Expiry Interval.
@@ -210,7 +209,7 @@ pub struct Enqueue {
 #[derive(Clone, Debug)]
 pub struct StoredDelivery {
     /// The message.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// The lower of the published and the granted QoS.
     pub qos: QoS,
     /// RETAIN as the receiver will see it.
@@ -294,7 +293,7 @@ pub struct Recovered {
     /// The shared subscriptions with their queues.
     pub groups: Vec<(GroupRecord, RecoveredQueue)>,
     /// Retained and delayed messages with their numbers.
-    pub kept: Vec<(u64, Kept, Arc<Message>)>,
+    pub kept: Vec<(u64, Kept, Message)>,
     /// All numbers of Sessions, shared subscriptions and kept messages are smaller than this.
     pub next_number: u64,
     /// When the broker that had the store before ended, or a little later; `None`: not known.

@@ -1,7 +1,9 @@
 //! CONNACK, PUBACK, PUBREC, PUBREL and PUBCOMP to a Client. None of them overtakes an earlier one
 //! [MQTT-4.6.0-2], and none leaves before what it confirms is durable.
 
-use midge_codec::{Acknowledgement, Packet, PacketType, UserProperties};
+use midge_codec::{
+    Acknowledgement, Packet, PacketType, ProtocolVersion, ReasonCode, UserProperties,
+};
 
 use crate::base::durability::Durability;
 use crate::base::identity::ConnectionId;
@@ -9,6 +11,7 @@ use crate::boundary::packet_lines::PacketLine;
 use crate::boundary::peer_messages::QuestionId;
 use crate::boundary::turn::Turn;
 use crate::clients::{Clients, want_flush};
+use crate::connection::Connection;
 use crate::waiting::rounds::{Held, HeldAcknowledgement};
 
 impl Clients {
@@ -63,18 +66,49 @@ impl Clients {
         }
     }
 
+    /// Lets go of an acknowledgement that was held back and must not leave. Returns the connection
+    /// that waits for it, if it is there. What its Client sends again under the Packet Identifier
+    /// is new.
+    pub(crate) fn withhold_acknowledgement(
+        &mut self,
+        acknowledgement: &HeldAcknowledgement,
+    ) -> Option<ConnectionId> {
+        let redirected = self.rounds.take_redirect(acknowledgement.to);
+        let to = redirected.unwrap_or(acknowledgement.to);
+        self.connection_mut(to)?.let_go(acknowledgement.kind);
+        let control = self.control_of(to);
+        if let (PacketType::PubRec, Some(slot)) =
+            (acknowledgement.kind, self.connection(control).and_then(Connection::session))
+        {
+            self.session_mut(slot).release(acknowledgement.packet_id);
+        }
+        Some(control)
+    }
+
     /// Sends an acknowledgement. Its explanation becomes the Reason String if the Client wants to
     /// be told [MQTT-3.1.2-29] and its Maximum Packet Size allows it [MQTT-3.4.2-2].
     fn send_acknowledgement(&mut self, held: &HeldAcknowledgement, turn: &mut Turn) {
         let &HeldAcknowledgement { to, kind, packet_id, reason_code, explanation } = held;
-        let Some(connection) = self.connections.get(to.slot()) else {
+        let Some(connection) = self.connections.get_mut(to.slot()) else {
             return;
         };
-        let is_wanted = connection.wants_problem_information();
+        if connection.is_local() || connection.is_closing() {
+            return;
+        }
+        let explanation = explanation.filter(|_| connection.wants_problem_information());
+        let is_bare = reason_code == ReasonCode::Success && explanation.is_none();
+        let fits = connection.packet_bytes_max() >= 4;
+        if fits && !self.traces && (is_bare || connection.version() != ProtocolVersion::V5) {
+            let bytes = Acknowledgement::success_bytes(kind, packet_id);
+            let output = connection.output_mut();
+            output.append(&mut self.pool, |buffer| buffer.extend_from_slice(&bytes));
+            self.counters.sent(kind);
+            return want_flush(connection, turn);
+        }
         let acknowledgement = Acknowledgement {
             packet_id,
             reason_code,
-            reason_string: explanation.filter(|_| is_wanted),
+            reason_string: explanation,
             user_properties: UserProperties::default(),
         };
         let packet = match kind {

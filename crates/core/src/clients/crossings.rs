@@ -146,7 +146,7 @@ impl Crossings {
             Direction::Arriving { put_by, .. } => Some(put_by),
             _ => None,
         });
-        let sizes = all.flatten().map(|it| it.delivery.message.size());
+        let sizes = all.flatten().map(|it| it.delivery.message.held_bytes());
         sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size))
     }
 

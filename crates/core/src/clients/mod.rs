@@ -33,7 +33,7 @@ use crate::base::limits::Limits;
 use crate::base::message::{Attributes, Publication};
 use crate::boundary::effects::LocalDelivery;
 use crate::boundary::packet_lines::{PacketLine, Tracing};
-use crate::boundary::store_records::{Fetch, Owner, StoreOp};
+use crate::boundary::store_records::{Fetch, Fetched, Owner, StoreOp};
 use crate::boundary::turn::Turn;
 use crate::clients::crossings::Crossings;
 use crate::clients::drops::Party;
@@ -81,6 +81,9 @@ pub(crate) struct Clients {
     /// The ticket of the last question to the store.
     last_fetch: u64,
     pub(crate) crossings: Crossings,
+    /// What requests up to this ticket say of messages that are not confirmed may be older than
+    /// what the store knows.
+    doubted_fetch: u64,
 }
 
 /// The terms on which a subscription gives a publication to a Session.
@@ -120,6 +123,7 @@ impl Clients {
             sweeps: Sweeps::default(),
             last_fetch: 0,
             crossings: Crossings::default(),
+            doubted_fetch: 0,
             rounds: Rounds::new(config.worker, config.workers, config.durability.has_store),
         }
     }
@@ -399,6 +403,19 @@ impl Clients {
     pub(crate) fn fetch_ticket(&mut self) -> u64 {
         self.last_fetch += 1;
         self.last_fetch
+    }
+
+    /// Doubts what the answers to all requests so far will say of rounds: a worker is gone, and
+    /// what it gave to the store last may come behind them.
+    pub(crate) fn doubt_fetches(&mut self) {
+        self.doubted_fetch = self.last_fetch;
+    }
+
+    /// Whether the store has to be asked again before the messages of rounds that are void in its
+    /// answer may be given up.
+    pub(crate) fn is_doubtful(&self, fetched: &Fetched) -> bool {
+        let mut rounds = fetched.entries.iter().filter_map(|entry| entry.round);
+        fetched.ticket <= self.doubted_fetch && rounds.any(|round| self.rounds.is_void(round))
     }
 
     /// Asks the store for the messages that wait there, if there is room for them in memory.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use midge_codec::QoS;
+use midge_codec::{PacketIdentifier, QoS};
 
 use crate::base::delivery::Delivery;
 use crate::base::durability::Durability;
@@ -112,6 +112,21 @@ impl Clients {
         gathered
     }
 
+    /// Forgets Packet Identifiers of received messages, by the numbers of their Sessions in the
+    /// store, which has not heard of them: what comes again under them is new.
+    pub(crate) fn forget_received(&mut self, received: &[(u64, PacketIdentifier)]) {
+        if received.is_empty() {
+            return;
+        }
+        for (_, session) in &mut self.sessions {
+            let number = session.number();
+            let of_session = received.iter().filter(|(owner, _)| *owner == number);
+            for (_, packet_id) in of_session {
+                session.release(*packet_id);
+            }
+        }
+    }
+
     /// Returns the Receive Maximum of the Client of a Session, also while its CONNACK waits; 0 if
     /// the Client is not there.
     pub(crate) fn receive_maximum_of(&self, slot: SessionSlot) -> u16 {
@@ -133,9 +148,9 @@ impl Clients {
     pub(crate) fn store_subscriptions(&mut self, slot: SessionSlot) -> usize {
         let session = &self.sessions[slot as usize];
         let number = session.number();
-        for (filter, subscribed) in session.subscriptions() {
+        for (filter, subscribed) in session.subscriptions().iter() {
             let subscription = SubscriptionRecord {
-                filter: filter.clone(),
+                filter: filter.into(),
                 options: subscribed.options,
                 identifier: subscribed.identifier,
             };
@@ -180,7 +195,7 @@ pub(crate) fn record_of(session: &Session, receive_maximum: u16) -> SessionRecor
         expiry_seconds: session.expiry_seconds(),
         window: receive_maximum.max(earlier),
         will: session.will().map(|will: &Will| WillRecord {
-            message: Arc::clone(&will.message),
+            message: will.message.clone(),
             delay_seconds: will.delay_seconds,
             expiry_seconds: will.expiry_seconds,
         }),

@@ -24,6 +24,13 @@ impl Clients {
         }
     }
 
+    /// Takes back a subscription that a home has not granted, here and in the store.
+    pub(crate) fn withdraw(&mut self, slot: SessionSlot, key: &str) {
+        self.take_subscription(slot, key);
+        self.forget_stream(slot, key);
+        self.forget_subscription(slot, key);
+    }
+
     /// Returns what is offered by the listener through which the Client of a Session connected.
     pub(crate) fn offered_to(&self, slot: SessionSlot) -> Capabilities {
         let connection = self.sessions[slot as usize].attached();

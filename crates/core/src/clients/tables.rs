@@ -37,6 +37,15 @@ impl Clients {
         });
     }
 
+    /// Makes room for this many Sessions more.
+    pub(crate) fn reserve_sessions(&mut self, count: usize) {
+        self.sessions.reserve_exact(count);
+        let (sessions, seed) = (&self.sessions, self.seed);
+        self.by_client_id.reserve(count, |&other| {
+            hash_str(seed, &sessions[other as usize].identity().client_id)
+        });
+    }
+
     /// Takes a Session out. Its slot is not used again until it is vacated: the tree may refer to
     /// it.
     pub(crate) fn take_session(&mut self, slot: SessionSlot) -> Session {

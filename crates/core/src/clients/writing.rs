@@ -12,9 +12,12 @@ impl Clients {
         &self.pool
     }
 
-    /// Gives back the buffers that nothing is in.
-    pub(crate) fn clear_pool(&mut self) {
+    /// Gives back the buffers that nothing is in, and the room of Sessions and connections that
+    /// have gone.
+    pub(crate) fn give_back(&mut self) {
         self.pool.clear();
+        self.sessions.shrink_to_fit();
+        self.connections.shrink_to_fit();
     }
 
     /// Notes that the list of connections to be written to is taken: from now on they are put on

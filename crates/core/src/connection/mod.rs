@@ -67,6 +67,8 @@ pub(crate) struct Connection {
     is_unanswered: bool,
     /// Whether its CONNECT is to be refused because there is no room for it.
     is_turned_away: bool,
+    /// Whether its Client is the program itself.
+    is_of_program: bool,
     /// Whether it is a data stream of another connection.
     is_data_stream: bool,
 }
@@ -240,6 +242,7 @@ impl Connection {
             held_pubacks: 0,
             is_unanswered: false,
             is_turned_away: false,
+            is_of_program: false,
             is_data_stream: false,
             data_streams: None,
             output: Output::default(),
@@ -376,6 +379,16 @@ impl Connection {
     pub(crate) fn become_local(&mut self, session: SessionSlot) {
         self.is_local = true;
         self.phase = Phase::Connected { session, reauthenticating: false, connect_number: None };
+    }
+
+    /// Notes that its Client is the program itself, whose Client Identifiers nobody else may have.
+    pub(crate) fn belong_to_program(&mut self) {
+        self.is_of_program = true;
+    }
+
+    /// Whether its Client is the program itself.
+    pub(crate) fn is_of_program(&self) -> bool {
+        self.is_of_program
     }
 
     /// Notes that there is no room for it.

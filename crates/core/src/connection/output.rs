@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::Arc;
 
 use crate::base::message::Message;
 use crate::connection::shared_bytes::{Part, TurnBytes};
@@ -15,13 +14,18 @@ use crate::connection::shared_bytes::{Part, TurnBytes};
 /// the copy costs less than the bookkeeping of one more segment.
 pub(crate) const SHARED_PAYLOAD_BYTES_MIN: usize = 2048;
 
-/// Nothing more is appended to a buffer of this length or more.
+/// The size of a buffer in which bytes stay because the peer does not read. All have this size, so
+/// that the allocator can give one peer what another one has freed.
 const CHUNK_BYTES: usize = 32 * 1024;
+/// Nothing more is appended to a buffer of this length or more: few packets exceed the rest.
+const CHUNK_FULL_BYTES: usize = 28 * 1024;
+/// A buffer with this much in it gets the size of a chunk at once.
+const CHUNK_BEGIN_BYTES: usize = 2 * 1024;
 
 #[derive(Debug)]
 enum Segment {
     Bytes(Vec<u8>),
-    Payload(Arc<Message>),
+    Payload(Message),
 }
 
 /// The bytes on their way to one peer.
@@ -100,8 +104,10 @@ impl Output {
     fn prepare_tail(&mut self, pool: &mut BufferPool) {
         if self.tail.capacity() == 0 {
             self.tail = pool.take();
-        } else if self.tail.len() >= CHUNK_BYTES {
+        } else if self.tail.len() >= CHUNK_FULL_BYTES {
             self.begin_chunk(pool);
+        } else if self.tail.len() >= CHUNK_BEGIN_BYTES && self.tail.capacity() < CHUNK_BYTES {
+            self.tail.reserve_exact(CHUNK_BYTES - self.tail.len());
         }
     }
 
@@ -126,7 +132,7 @@ impl Output {
     #[cold]
     pub(crate) fn keep_part(&mut self, pool: &mut BufferPool) {
         let part = std::mem::take(&mut self.part);
-        for piece in part.pieces(CHUNK_BYTES) {
+        for piece in part.pieces(CHUNK_BYTES - CHUNK_FULL_BYTES) {
             self.prepare_tail(pool);
             self.tail.extend_from_slice(pool.turn.get(piece));
         }
@@ -136,7 +142,9 @@ impl Output {
     /// memory for a moment, and at the same moment for all peers that do not read.
     #[cold]
     fn begin_chunk(&mut self, pool: &mut BufferPool) {
-        let full = std::mem::replace(&mut self.tail, pool.take());
+        let mut next = pool.take();
+        next.reserve_exact(CHUNK_BYTES);
+        let full = std::mem::replace(&mut self.tail, next);
         self.segments.get_or_insert_default().push_back(Segment::Bytes(full));
     }
 
@@ -151,7 +159,7 @@ impl Output {
     }
 
     /// Appends the payload of `message` without copying it.
-    pub(crate) fn append_payload(&mut self, message: Arc<Message>, pool: &mut BufferPool) {
+    pub(crate) fn append_payload(&mut self, message: Message, pool: &mut BufferPool) {
         self.keep_part(pool);
         self.pending += message.payload().len();
         let segments = self.segments.get_or_insert_default();

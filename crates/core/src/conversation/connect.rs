@@ -62,7 +62,7 @@ impl Core {
             true => Err((ReasonCode::ServerBusy, "too many connections: come again later")),
             false => self
                 .check_offered(id, connect)
-                .and_then(|()| self.check_connect(connect))
+                .and_then(|()| self.check_connect(id, connect))
                 .and_then(|()| self.check_memory(id, connect)),
         };
         if let Err((reason_code, detail)) = checked {
@@ -185,7 +185,7 @@ impl Core {
         Ok(())
     }
 
-    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refusal> {
+    fn check_connect(&self, id: ConnectionId, connect: &Connect<'_>) -> Result<(), Refusal> {
         let limits = &self.ground.config.limits;
         if self.draining {
             return Err((ReasonCode::ServerUnavailable, "the broker is shutting down"));
@@ -197,7 +197,9 @@ impl Core {
                 "the Client Identifier is too long",
             ));
         }
-        if is_reserved_client_id(client_id) {
+        let connection = self.ground.clients.connection(id);
+        let is_of_program = connection.is_some_and(Connection::is_of_program);
+        if is_reserved_client_id(client_id) && !is_of_program {
             let detail = "Client Identifiers that begin with '$' are the broker's own";
             return Err((ReasonCode::ClientIdentifierNotValid, detail));
         }

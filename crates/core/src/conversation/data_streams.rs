@@ -9,7 +9,7 @@ use midge_codec::{Packet, ReasonCode};
 
 use crate::base::identity::{ConnectionId, SessionSlot};
 use crate::base::time::Timestamp;
-use crate::boundary::effects::DisconnectReason;
+use crate::boundary::effects::{Close, DisconnectReason};
 use crate::boundary::turn::Turn;
 use crate::connection::data_streams::DataStreams;
 use crate::connection::{Connection, Phase};
@@ -115,7 +115,7 @@ impl Core {
         for &id in streams.open() {
             if let Some(stream) = self.ground.clients.connection_mut(id) {
                 stream.enter(Phase::Closing);
-                turn.fx.close.push(id);
+                turn.fx.close.push(Close { connection: id, has_left: false });
             }
         }
     }

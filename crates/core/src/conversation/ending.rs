@@ -269,7 +269,7 @@ impl Core {
         );
     }
 
-    fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
+    pub(crate) fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
         let clients = &self.ground.clients;
         clients.is_generation(slot, generation) && !clients.is_leaving(slot)
     }

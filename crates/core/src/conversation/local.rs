@@ -104,12 +104,7 @@ impl Core {
             Some(seconds) => {
                 self.router.delay(&mut self.ground, &publication, seconds, turn).map(|()| (1, None))
             }
-            None if self.router.lacks_room(&mut self.ground, &publication) => {
-                let party = Party::Publisher(&broker);
-                self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
-                Err(DropReason::StoreFull)
-            }
-            None => self.router.publish_for(&mut self.ground, publication, true, turn),
+            None => self.router.publish_unless_lost(&mut self.ground, publication, true, turn),
         };
         let question = outcome.map_or(None, |(_, question)| question);
         let outcome = outcome.map(|(matched, _)| matched);

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use crate::base::identity::{SessionId, SessionSlot, WorkerId};
+use crate::base::identity::{SessionId, SessionSlot, WorkerId, is_reserved_client_id};
 use crate::base::timers::Timer;
 use crate::boundary::peer_messages::{ComingSession, MovePeer, WantedFilter};
 use crate::boundary::turn::Turn;
@@ -38,7 +38,8 @@ impl Core {
         let clients = &self.ground.clients;
         let slot = clients.session_by_client_id(client_id).ok_or(Fixed::Unknown)?;
         let session = clients.session(slot);
-        if !session.is_of_client() {
+        // What belongs to the program has no socket, and its other end is in the worker.
+        if !session.is_of_client() || is_reserved_client_id(client_id) {
             return Err(Fixed::Unknown);
         }
         if session.subscriptions().len() > Self::LEAVING_SUBSCRIPTIONS_MAX {
@@ -51,7 +52,8 @@ impl Core {
             || self.is_moving(client_id)
             || self.moves.leaving.len() >= Self::LEAVING_MAX
             || to == self.ground.config.worker
-            || to.index() >= self.ground.config.workers;
+            || !clients.rounds.members().contains(to)
+            || self.draining;
         if is_fixed {
             return Err(Fixed::Unready);
         }
@@ -90,7 +92,7 @@ impl Core {
     fn wanted_filters(&self, slot: SessionSlot) -> Vec<WantedFilter> {
         let session = self.ground.clients.session(slot);
         let filters = session.subscriptions().iter().filter_map(|(key, it)| match it.kind {
-            SubscriptionKind::Plain => Some(&**key),
+            SubscriptionKind::Plain => Some(key),
             SubscriptionKind::Exclusive => Some(key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(key)),
             SubscriptionKind::Shared(_) => None,
         });
@@ -160,7 +162,8 @@ impl Core {
         let clients = &self.ground.clients;
         let connection = clients.connection_of(clients.session(slot));
         let is_fixed = connection.is_some_and(Connection::is_fixed);
-        let is_late = is_fixed || turn.now - leaving.since > Self::LEAVING_PATIENCE_MS;
+        let is_late =
+            is_fixed || self.draining || turn.now - leaving.since > Self::LEAVING_PATIENCE_MS;
         match leaving.stage {
             _ if is_fixed => (),
             Stage::Preparing => (),
@@ -207,7 +210,7 @@ impl Core {
             || self.remains.concern(id)
             || self.remains.unsettled.durability(&session.identity().client_id).is_some()
             || session.shared_subscriptions() > 0
-                && session.subscriptions().values().any(|it| it.kind == unanswered)
+                && session.subscriptions().iter().any(|(_, it)| it.kind == unanswered)
     }
 
     /// Stops reading from the Client of a Session that is to leave.

@@ -18,7 +18,7 @@
 //!
 //! A Session keeps its name (`SessionId`). Only messages of shared subscriptions are sent to a
 //! Session by name; the workers remember where those are that have moved.
-//! docs/decisions/0017-a-session-moves-between-two-moments-of-each-worker.md has the reasons.
+//! docs/decisions/0018-a-session-moves-between-two-moments-of-each-worker.md has the reasons.
 
 mod arriving;
 mod leaving;

@@ -273,12 +273,7 @@ impl Core {
                 self.ground.clients.note_drop(party, topic, DropReason::MemoryPressure, turn);
                 Err(DropReason::MemoryPressure)
             }
-            None if self.router.lacks_room(&mut self.ground, &publication) => {
-                let party = Party::Publisher(publisher);
-                self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
-                Err(DropReason::StoreFull)
-            }
-            None => self.router.publish_for(&mut self.ground, publication, asks, turn),
+            None => self.router.publish_unless_lost(&mut self.ground, publication, asks, turn),
             Some(seconds) => {
                 self.router.delay(&mut self.ground, &publication, seconds, turn).map(|()| (1, None))
             }
@@ -376,10 +371,17 @@ impl From<DropReason> for Verdict {
             DropReason::MemoryPressure => {
                 (ReasonCode::QuotaExceeded, "the broker is short of memory")
             }
+            DropReason::PeerGone => (
+                ReasonCode::ImplementationSpecificError,
+                "a part of the broker that would keep the message has failed",
+            ),
             DropReason::Expired => return Self::SUCCESS,
             _ => (ReasonCode::UnspecifiedError, "the message could not be accepted"),
         };
-        let is_withheld = matches!(reason, DropReason::StoreFull | DropReason::MemoryPressure);
+        let is_withheld = matches!(
+            reason,
+            DropReason::StoreFull | DropReason::MemoryPressure | DropReason::PeerGone
+        );
         Self { reason_code, explanation: Some(explanation), is_withheld, ..Self::SUCCESS }
     }
 }

@@ -13,9 +13,6 @@ pub(crate) mod unsettled;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::IntoIter;
-
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::identity::{Identity, SessionId, SessionSlot};
@@ -27,7 +24,8 @@ use crate::ground::Ground;
 use crate::remains::queues::EndingQueues;
 use crate::remains::unsettled::UnsettledEnds;
 use crate::route::Router;
-use crate::session::{Subscribed, SubscriptionKind};
+use crate::session::Subscribed;
+use crate::session::own_filters::{IntoOwnFilters, OwnFilters};
 use crate::subscribe::Subscriptions;
 
 /// What is left of the Sessions of one worker that have ended.
@@ -41,8 +39,6 @@ pub(crate) struct Remains {
     pub(crate) unsettled: UnsettledEnds,
 }
 
-type Taken = HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>;
-
 /// The subscriptions of a Session that has ended.
 #[derive(Debug)]
 struct Leaving {
@@ -50,7 +46,7 @@ struct Leaving {
     session: SessionId,
     /// Its slot, which is kept until nothing refers to it any more.
     slot: SessionSlot,
-    subscriptions: IntoIter<Box<str>, Subscribed>,
+    subscriptions: IntoOwnFilters,
 }
 
 /// Messages that waited for a Session that has ended or whose Client has gone.
@@ -115,7 +111,7 @@ impl Remains {
         router: &mut Router,
         ground: &mut Ground,
         (session, slot): (SessionId, SessionSlot),
-        mut taken: Taken,
+        mut taken: OwnFilters,
         turn: &mut Turn,
     ) {
         if taken.len() > self.left {
@@ -138,12 +134,11 @@ impl Remains {
         router: &mut Router,
         ground: &mut Ground,
         session: (SessionId, SessionSlot),
-        taken: &mut Taken,
+        taken: &mut OwnFilters,
         turn: &mut Turn,
     ) {
         ground.work.add(taken.len() / Work::SUBSCRIPTIONS);
-        let exclusive = taken.extract_if(|_, it| it.kind == SubscriptionKind::Exclusive);
-        for ended in exclusive.take(Self::PER_TURN) {
+        for ended in taken.take_exclusive().take(Self::PER_TURN) {
             self.end_subscription(subscriptions, router, ground, session, &ended, turn);
         }
     }

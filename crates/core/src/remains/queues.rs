@@ -63,7 +63,7 @@ impl Remains {
         if session.number() == 0 {
             return turn.fx.disowned.push(Arc::clone(session.identity()));
         }
-        self.note_unsettled_end(ground, session.identity(), session.durability());
+        self.note_unsettled_end(ground, &session);
         let outgoing = session.outgoing();
         if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored_of_groups() > 0) {
             let queue = EndingQueue {
@@ -105,7 +105,9 @@ impl Remains {
     ) {
         let rounds = &ground.clients.rounds;
         let mut waits_for = fetched.entries.iter().filter_map(|entry| entry.round);
-        let must_wait = waits_for.any(|round| !rounds.is_confirmed(round));
+        let is_open = |round| !rounds.is_confirmed(round) && !rounds.is_void(round);
+        let must_wait = waits_for.any(is_open);
+        let is_doubtful = ground.clients.is_doubtful(&fetched);
         let Some(queue) = self.queues.by_number.get_mut(&number) else {
             return;
         };
@@ -116,11 +118,18 @@ impl Remains {
             queue.held = Some(Box::new(fetched));
             return self.queues.held.push(number);
         }
+        if let (true, Some(first)) = (is_doubtful, fetched.entries.first()) {
+            return self.fetch_ending(ground, number, first.sequence, turn);
+        }
         let EndingQueue { session, last, .. } = *queue;
         let (mut sent, given_back) =
             (std::mem::take(&mut queue.sent), std::mem::take(&mut queue.given_back));
-        for FetchedEntry { sequence, delivery, .. } in fetched.entries {
+        for FetchedEntry { sequence, delivery, round } in fetched.entries {
             if given_back.contains(&sequence) {
+                continue;
+            }
+            if round.is_some_and(|round| ground.clients.rounds.is_void(round)) {
+                ground.clients.note_drop(Party::Nobody, "", DropReason::PeerGone, turn);
                 continue;
             }
             let delivery = delivery.map(|stored| router.delivery_of(stored));
@@ -143,6 +152,7 @@ impl Remains {
                 None => ground.clients.note_drop(Party::Nobody, "", DropReason::Damaged, turn),
             }
         }
+        ground.clients.rounds.note_passed_on(Owner::Session(number));
         if fetched.next <= last {
             if let Some(queue) = self.queues.by_number.get_mut(&number) {
                 (queue.sent, queue.given_back) = (sent, given_back);

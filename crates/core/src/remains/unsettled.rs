@@ -9,6 +9,7 @@ use crate::base::identity::Identity;
 use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::remains::Remains;
+use crate::session::Session;
 use crate::waiting::rounds::Held;
 
 /// Sessions that have ended, though the store may not know it yet. Until it does, their Clients are
@@ -56,14 +57,11 @@ impl UnsettledEnds {
 
 impl Remains {
     /// Notes that a Session has ended; the store is told so in this round.
-    pub(crate) fn note_unsettled_end(
-        &mut self,
-        ground: &mut Ground,
-        client: &Arc<Identity>,
-        durability: Durability,
-    ) {
+    pub(crate) fn note_unsettled_end(&mut self, ground: &mut Ground, session: &Session) {
+        let (client, durability) = (session.identity(), session.durability());
         self.unsettled.note(&client.client_id, durability);
-        ground.clients.rounds.hold(Held::Ended(Arc::clone(client)), durability);
+        let held = Held::Ended(Arc::clone(client), session.number());
+        ground.clients.rounds.hold(held, durability);
     }
 
     /// Notes that the store knows of the end of a Session. After the last one, any worker may have

@@ -3,7 +3,9 @@
 //! messages.
 
 pub(crate) mod beginnings;
+mod departing;
 pub(crate) mod own_topics;
+pub(crate) mod peer_walks;
 pub(crate) mod requests;
 pub(crate) mod traffic;
 pub(crate) mod walking;
@@ -13,7 +15,6 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use slab::Slab;
 
 use crate::base::budget::{Allowance, NodeBudget};
 use crate::base::drop_reason::DropReason;
@@ -23,6 +24,7 @@ use crate::base::limits::Limits;
 use crate::base::message::{Attributes, Message};
 use crate::base::time::Timestamp;
 use crate::base::timers::{Kind, Timer, Timers};
+use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::{QuestionId, RetainedPeer, Ticket};
 use crate::boundary::store_records::{Kept, StoreOp};
 use crate::boundary::turn::Turn;
@@ -31,10 +33,11 @@ use crate::gate::Admitted;
 use crate::ground::Ground;
 use crate::retained::beginnings::Beginnings;
 use crate::retained::own_topics::OwnTopics;
+use crate::retained::peer_walks::PeerWalks;
 use crate::retained::requests::Requests;
 use crate::retained::traffic::Traffic;
 use crate::retained::walking::{Part, Pull, Request};
-use crate::tree::retained_tree::{Change, RetainedTree, RetainedWalk};
+use crate::tree::retained_tree::{Change, RetainedTree};
 
 #[derive(Debug)]
 pub(crate) struct Retained {
@@ -42,14 +45,18 @@ pub(crate) struct Retained {
     pub(crate) requests: Requests<Box<Request>>,
     pub(crate) beginnings: Beginnings,
     /// Requests that await the first matches of other workers, each with the SUBSCRIBE whose SUBACK
-    /// waits for them, and how many workers are still to answer.
-    first: HashMap<Ticket, (Ticket, usize), FixedState>,
+    /// waits for them, and the workers that are still to answer.
+    first: HashMap<Ticket, (Ticket, WorkerSet), FixedState>,
     /// Pulls for which this turn had no time left.
     late: VecDeque<Pull>,
     /// Nodes that may still be visited in this turn.
     visits_left: usize,
-    /// Walks on behalf of other workers.
-    walks: Slab<RetainedWalk>,
+    /// Bytes of messages that may still be delivered in this turn, and in each.
+    bytes_left: usize,
+    turn_bytes_max: usize,
+    /// Whether nothing is delivered for now, because memory is short.
+    is_paused: bool,
+    walks: PeerWalks,
     traffic: Traffic,
     pub(crate) own_topics: OwnTopics,
     /// SUBSCRIBEs for which one thing that they wait for has arrived.
@@ -64,6 +71,8 @@ fn allowance(limits: &Limits) -> Allowance {
 impl Retained {
     /// Nodes of the tree that are visited in one turn.
     const VISITS_PER_TURN: usize = 20_000;
+    /// The most bytes that a turn delivers, however much memory there is.
+    const TURN_BYTES_MAX: u64 = 64 << 20;
     /// The most expired messages that are removed to make room for one.
     const OVERDUE_AT_ONCE: usize = 16;
 
@@ -73,6 +82,7 @@ impl Retained {
         limits: &Limits,
         budget: &Arc<NodeBudget>,
     ) -> Self {
+        let turn_bytes_max = limits.turn_bytes_max(workers, Self::TURN_BYTES_MAX) as usize;
         Self {
             tree: RetainedTree::new(seed, allowance(limits), Arc::clone(budget)),
             requests: Requests::new(seed),
@@ -80,7 +90,10 @@ impl Retained {
             first: HashMap::default(),
             late: VecDeque::new(),
             visits_left: Self::VISITS_PER_TURN,
-            walks: Slab::new(),
+            bytes_left: turn_bytes_max,
+            turn_bytes_max,
+            is_paused: false,
+            walks: PeerWalks::default(),
             traffic: Traffic::new(workers),
             own_topics: OwnTopics::default(),
             arrived: VecDeque::new(),
@@ -111,13 +124,28 @@ impl Retained {
     }
 
     pub(crate) fn has_work(&self) -> bool {
-        self.requests.awake_len() > 0 || !self.late.is_empty() || self.beginnings.has_work()
+        let delivers = self.requests.awake_len() > 0 && !self.is_paused;
+        delivers || !self.late.is_empty() || self.beginnings.has_work()
+    }
+
+    /// Sets whether new subscriptions wait for what is retained, because memory is short.
+    pub(crate) fn set_paused(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
     }
 
     /// Sets whether retained messages may take up more room. Those that exist can always be removed
     /// or replaced by smaller ones.
     pub(crate) fn set_growing(&mut self, is_growing: bool) {
         self.tree.set_growing(is_growing);
+    }
+
+    /// Gives back the room of what is gone.
+    pub(crate) fn give_back(&mut self) {
+        self.tree.give_back();
+        self.requests.shrink();
+        self.first.shrink_to(self.first.len() * 2);
+        self.late.shrink_to(self.late.len() * 2);
+        self.arrived.shrink_to(self.arrived.len() * 2);
     }
 
     /// Notes that a newer message of this topic reaches all Sessions: none gets an older one as a
@@ -127,15 +155,15 @@ impl Retained {
     }
 
     /// Keeps the message of its topic or removes it, and sets or cancels the timer of its expiry.
-    fn set(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Result<Change, DropReason> {
-        let change = self.tree.set(Arc::clone(message)).map_err(|_| DropReason::RetainedLimit)?;
+    fn set(&mut self, message: &Message, timers: &mut Timers) -> Result<Change, DropReason> {
+        let change = self.tree.set(message.clone()).map_err(|_| DropReason::RetainedLimit)?;
         self.note_change(message, &change, timers);
         Ok(change)
     }
 
     /// Like `set`, for a message that is kept whatever the limits say.
-    fn put(&mut self, message: &Arc<Message>, timers: &mut Timers) -> Change {
-        let change = self.tree.put(Arc::clone(message));
+    fn put(&mut self, message: &Message, timers: &mut Timers) -> Change {
+        let change = self.tree.put(message.clone());
         self.note_change(message, &change, timers);
         change
     }
@@ -157,7 +185,7 @@ impl Retained {
                 Part::Own(walk) => Some(walk),
                 Part::Of { .. } => None,
             });
-            self.tree.prune_around(own.chain(self.walks.iter().map(|(_, walk)| walk)));
+            self.tree.prune_around(own.chain(self.walks.iter()));
         }
     }
 
@@ -184,6 +212,11 @@ impl Retained {
         if home == ground.config.worker {
             return self.keep(ground, &message, turn).map(|()| None);
         }
+        if !ground.is_there(home) {
+            let publisher = Party::Publisher(message.publisher());
+            ground.clients.note_drop(publisher, message.topic(), DropReason::PeerGone, turn);
+            return Err(DropReason::PeerGone);
+        }
         self.traffic.sent[home.index()] += 1;
         let Attributes { qos, durability, .. } = message.attributes();
         ground.clients.rounds.note_sent(home, qos, durability, turn);
@@ -200,7 +233,7 @@ impl Retained {
         &mut self,
         ground: &mut Ground,
         from: WorkerId,
-        message: &Arc<Message>,
+        message: &Message,
         ticket: Option<QuestionId>,
         turn: &mut Turn,
     ) {
@@ -238,7 +271,7 @@ impl Retained {
     pub(crate) fn keep(
         &mut self,
         ground: &mut Ground,
-        message: &Arc<Message>,
+        message: &Message,
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
         let mut set = self.set(message, &mut ground.timers);
@@ -269,19 +302,13 @@ impl Retained {
     }
 
     /// Makes the change to a topic's retained message in the store, too.
-    fn store(
-        &mut self,
-        ground: &mut Ground,
-        message: &Arc<Message>,
-        change: &Change,
-        now: Timestamp,
-    ) {
+    fn store(&mut self, ground: &mut Ground, message: &Message, change: &Change, now: Timestamp) {
         let rounds = &mut ground.clients.rounds;
         let durability = message.attributes().durability;
         let is_stored = rounds.has_store() && change.is_kept && durability > Durability::Memory;
         if is_stored {
             let number = if change.number > 0 { change.number } else { ground.numbers.next(now) };
-            let message = Arc::clone(message);
+            let message = message.clone();
             rounds.keep(StoreOp::Keep { number, what: Kept::Retained, message });
             self.tree.set_number(change.node, number);
         } else if change.number > 0 {
@@ -301,7 +328,12 @@ impl Retained {
     }
 
     /// Restores a retained message that the store has kept, at its home.
-    pub(crate) fn restore(&mut self, ground: &mut Ground, number: u64, message: &Arc<Message>) {
+    /// Makes room for this many messages that the store has kept.
+    pub(crate) fn reserve(&mut self, messages: usize) {
+        self.tree.reserve(messages);
+    }
+
+    pub(crate) fn restore(&mut self, ground: &mut Ground, number: u64, message: &Message) {
         // Keeping it was promised when it came, whatever the limits are now.
         let change = self.put(message, &mut ground.timers);
         match change.is_kept {

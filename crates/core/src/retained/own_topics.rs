@@ -15,14 +15,14 @@ use crate::base::message::{Attributes, Message, MessageParts};
 #[derive(Debug, Default)]
 pub(crate) struct OwnTopics {
     /// Each with the edition in which it has changed last.
-    messages: BTreeMap<Box<str>, (Arc<Message>, u64)>,
+    messages: BTreeMap<Box<str>, (Message, u64)>,
     /// Counts what was set; it is the same at all workers that were given the same.
     edition: u64,
 }
 
 impl OwnTopics {
     /// The messages of all topics that match.
-    pub(crate) fn matching(&self, filter: &str) -> VecDeque<Arc<Message>> {
+    pub(crate) fn matching(&self, filter: &str) -> VecDeque<Message> {
         // A leading wildcard matches nothing that begins with `$` [MQTT-4.7.2-1].
         if !filter.starts_with('$') {
             return VecDeque::new();
@@ -32,7 +32,7 @@ impl OwnTopics {
         };
         let is_match = |topic: &str| TopicName::new(topic).is_ok_and(|name| filter.matches(name));
         let matching = self.messages.iter().filter(|(topic, _)| is_match(topic));
-        matching.map(|(_, (message, _))| Arc::clone(message)).collect()
+        matching.map(|(_, (message, _))| message.clone()).collect()
     }
 
     pub(crate) fn edition(&self) -> u64 {
@@ -40,10 +40,10 @@ impl OwnTopics {
     }
 
     /// The messages that have changed since an edition, in the order in which they have.
-    pub(crate) fn since(&self, edition: u64) -> Vec<Arc<Message>> {
+    pub(crate) fn since(&self, edition: u64) -> Vec<Message> {
         let mut newer: Vec<_> = self.messages.values().filter(|(_, it)| *it > edition).collect();
         newer.sort_by_key(|(_, edition)| *edition);
-        newer.into_iter().map(|(message, _)| Arc::clone(message)).collect()
+        newer.into_iter().map(|(message, _)| message.clone()).collect()
     }
 
     /// Sets the text of a topic. Returns its new message if the text has changed.
@@ -52,9 +52,9 @@ impl OwnTopics {
         topic: &str,
         text: &str,
         publisher: &Arc<Identity>,
-    ) -> Option<Arc<Message>> {
+    ) -> Option<Message> {
         self.edition += 1;
-        let is_known = |before: &(Arc<Message>, u64)| before.0.payload() == text.as_bytes();
+        let is_known = |before: &(Message, u64)| before.0.payload() == text.as_bytes();
         if self.messages.get(topic).is_some_and(is_known) {
             return None;
         }
@@ -67,14 +67,14 @@ impl OwnTopics {
             publisher_session: None,
             durability: Durability::Memory,
         };
-        let message = Arc::new(Message::new(MessageParts {
+        let message = Message::new(MessageParts {
             topic,
             properties: &[],
             payload: text.as_bytes(),
             attributes,
             publisher: Arc::clone(publisher),
-        }));
-        self.messages.insert(topic.into(), (Arc::clone(&message), self.edition));
+        });
+        self.messages.insert(topic.into(), (message.clone(), self.edition));
         Some(message)
     }
 }

@@ -86,6 +86,12 @@ impl<R> Requests<R> {
         self.requests.values().filter_map(|entry| entry.request.as_ref())
     }
 
+    /// All requests that are not lent, each with its Session, in no order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SessionId, &mut R)> {
+        let entries = self.requests.values_mut();
+        entries.filter_map(|entry| Some((entry.session, entry.request.as_mut()?)))
+    }
+
     /// Adds the request of a subscription, held until the SUBACK leaves; returns the one that it
     /// replaces.
     pub(crate) fn insert(
@@ -181,6 +187,15 @@ impl<R> Requests<R> {
             of_session.is_awake = false;
         }
         Some(session)
+    }
+
+    /// Gives back the room of requests that are done.
+    pub(crate) fn shrink(&mut self) {
+        let Self { requests, held, sessions, awake, .. } = self;
+        requests.shrink_to(requests.len() * 2);
+        held.shrink_to(held.len() * 2);
+        sessions.shrink_to(sessions.len() * 2);
+        awake.shrink_to(awake.len() * 2);
     }
 
     pub(crate) fn awake_len(&self) -> usize {

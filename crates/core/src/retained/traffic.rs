@@ -29,6 +29,12 @@ impl Traffic {
 
     /// How many retained messages each worker is known to have sent to `worker`.
     pub(crate) fn sent_to(&self, worker: WorkerId) -> Box<[u64]> {
-        self.told.iter().map(|sent| sent[worker.index()]).collect()
+        self.told.iter().map(|sent| sent.get(worker.index()).copied().unwrap_or(0)).collect()
+    }
+
+    /// Expects nothing more from a worker that is gone: whatever it has sent has come, or never
+    /// will.
+    pub(crate) fn forget(&mut self, gone: WorkerId) {
+        self.received[gone.index()] = u64::MAX;
     }
 }

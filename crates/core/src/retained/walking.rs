@@ -11,7 +11,7 @@ use midge_codec::QoS;
 
 use crate::base::identity::{SessionId, WorkerId};
 use crate::base::message::{Message, Publication};
-use crate::boundary::peer_messages::{RetainedPeer, Ticket};
+use crate::boundary::peer_messages::{RetainedPeer, Ticket, WalkId};
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::clients::{Clients, Grant};
@@ -38,14 +38,14 @@ pub(crate) struct Request {
     terms: RequestTerms,
     pub(super) parts: VecDeque<Part>,
     /// The next message, held while its data stream has no room for it.
-    found: Option<Arc<Message>>,
+    found: Option<Message>,
 }
 
 /// What is left to be fetched from one worker.
 #[derive(Debug)]
 pub(super) enum Part {
     Own(RetainedWalk),
-    Of { worker: WorkerId, walk: Option<u32>, asked: bool, fetched: VecDeque<Arc<Message>> },
+    Of { worker: WorkerId, walk: Option<WalkId>, asked: bool, fetched: VecDeque<Message> },
 }
 
 /// Another worker asks for the next matches of a walk over this worker's tree.
@@ -54,13 +54,13 @@ pub(crate) struct Pull {
     pub(crate) from: WorkerId,
     pub(crate) ticket: Ticket,
     pub(crate) filter: Arc<str>,
-    pub(crate) walk: Option<u32>,
+    pub(crate) walk: Option<WalkId>,
     pub(crate) after: Box<[u64]>,
 }
 
 /// What a request can do now.
 enum Progress {
-    Found(Arc<Message>),
+    Found(Message),
     /// Waits for another worker, or for room.
     Waits,
     OutOfBudget,
@@ -127,28 +127,26 @@ impl Retained {
         };
         let filter: Arc<str> = (&*request.terms.filter).into();
         request.parts.push_back(Part::Own(tree.begin_walk(&filter)));
-        let mut asked = 0;
         for worker in others {
             let (filter, after) = (Arc::clone(&filter), traffic.sent_to(worker));
             turn.fx.send(worker, RetainedPeer::Pull { ticket, filter, walk: None, after }.into());
             let fetched = VecDeque::new();
             request.parts.push_back(Part::Of { worker, walk: None, asked: true, fetched });
-            asked += 1;
         }
         let fetched = self.own_topics.matching(&filter);
         if !fetched.is_empty() {
             let worker = ground.config.worker;
             request.parts.push_back(Part::Of { worker, walk: None, asked: false, fetched });
         }
-        if asked > 0 {
-            first.insert(ticket, (subscribe, asked));
+        if !others.is_empty() {
+            first.insert(ticket, (subscribe, others));
         }
-        asked
+        others.len()
     }
 
     /// Goes on with all requests, within this turn's share of visits and deliveries.
     pub(crate) fn run(&mut self, ground: &mut Ground, turn: &mut Turn) {
-        self.visits_left = Self::VISITS_PER_TURN;
+        (self.visits_left, self.bytes_left) = (Self::VISITS_PER_TURN, self.turn_bytes_max);
         if !self.has_work() {
             return;
         }
@@ -163,6 +161,9 @@ impl Retained {
         }
         let mut budget = self.visits_left;
         for _ in 0..self.requests.awake_len() {
+            if self.is_paused || self.bytes_left == 0 {
+                break;
+            }
             let Some(session) = self.requests.next_awake() else {
                 break;
             };
@@ -221,11 +222,14 @@ impl Retained {
                 return Pause::Done;
             };
             let session = ground.clients.session(slot);
-            if !session.subscriptions().contains_key(&*request.terms.key) {
+            if !session.subscriptions().contains(&request.terms.key) {
                 return Pause::Done;
             }
             if !takes_more(&mut ground.clients, slot) {
                 return Pause::NoRoom;
+            }
+            if self.bytes_left == 0 {
+                return Pause::OutOfBudget;
             }
             ask_peer(&self.traffic, ticket, request, turn);
             let found = request.found.take().map(Progress::Found);
@@ -256,10 +260,11 @@ impl Retained {
         ground: &mut Ground,
         slot: u32,
         request: &Request,
-        message: &Arc<Message>,
+        message: &Message,
         turn: &mut Turn,
     ) {
         let publication = Publication::of(message);
+        self.bytes_left = self.bytes_left.saturating_sub(message.held_bytes());
         let grant = Grant {
             qos: request.terms.qos,
             retain: true, // [MQTT-3.3.1-8]
@@ -280,11 +285,8 @@ impl Retained {
             return self.late.push_back(pull);
         }
         let Pull { from, ticket, filter, walk, .. } = pull;
-        let number = match walk {
-            Some(number) => number as usize,
-            None => self.walks.insert(self.tree.begin_walk(&filter)),
-        };
-        let Some(walk) = self.walks.get_mut(number) else {
+        let id = walk.unwrap_or_else(|| self.walks.begin(from, self.tree.begin_walk(&filter)));
+        let Some(walk) = self.walks.get_mut(from, id) else {
             return;
         };
         let mut messages = Vec::with_capacity(Self::CHUNK);
@@ -300,10 +302,9 @@ impl Retained {
         self.visits_left -= (most - budget).max(1);
         let is_done = walk.is_done();
         if is_done {
-            let walk = self.walks.remove(number);
-            self.tree.end_walk(walk);
+            self.handle_stop(from, id);
         }
-        let walk = (!is_done).then_some(number as u32);
+        let walk = (!is_done).then_some(id);
         turn.fx.send(from, RetainedPeer::Chunk { ticket, messages, walk }.into());
     }
 
@@ -312,17 +313,11 @@ impl Retained {
         &mut self,
         from: WorkerId,
         ticket: Ticket,
-        messages: Vec<Arc<Message>>,
-        next_walk: Option<u32>,
+        messages: Vec<Message>,
+        next_walk: Option<WalkId>,
         turn: &mut Turn,
     ) {
-        let first = self.first.get_mut(&ticket).map(|(subscribe, workers)| {
-            *workers -= 1;
-            (*subscribe, *workers)
-        });
-        if first.is_some_and(|(_, workers)| workers == 0) {
-            self.first.remove(&ticket);
-        }
+        let first = self.note_first(from, ticket);
         match self.requests.get_mut(ticket) {
             Some((session, request)) => {
                 request.take_chunk(from, messages, next_walk);
@@ -334,13 +329,24 @@ impl Retained {
                 }
             }
         }
-        if let Some((subscribe, _)) = first {
+        if let Some(subscribe) = first {
             self.arrived.push_back(subscribe);
         }
     }
 
-    pub(crate) fn handle_stop(&mut self, walk: u32) {
-        if let Some(walk) = self.walks.try_remove(walk as usize) {
+    /// Notes that a worker has answered a request for the first time, or never will. Returns the
+    /// SUBSCRIBE that has waited for that.
+    pub(super) fn note_first(&mut self, from: WorkerId, ticket: Ticket) -> Option<Ticket> {
+        let (subscribe, awaited) = self.first.get_mut(&ticket)?;
+        let subscribe = Some(*subscribe).filter(|_| awaited.remove(from));
+        if awaited.is_empty() {
+            self.first.remove(&ticket);
+        }
+        subscribe
+    }
+
+    pub(crate) fn handle_stop(&mut self, from: WorkerId, walk: WalkId) {
+        if let Some(walk) = self.walks.end(from, walk) {
             self.tree.end_walk(walk);
         }
     }
@@ -402,7 +408,7 @@ fn ask_peer(traffic: &Traffic, ticket: Ticket, request: &mut Request, turn: &mut
 
 impl Request {
     /// Takes in a worker's matches.
-    fn take_chunk(&mut self, from: WorkerId, messages: Vec<Arc<Message>>, next_walk: Option<u32>) {
+    fn take_chunk(&mut self, from: WorkerId, messages: Vec<Message>, next_walk: Option<WalkId>) {
         for part in &mut self.parts {
             if let Part::Of { worker, walk, asked, fetched } = part
                 && *worker == from

@@ -1,7 +1,5 @@
 //! `$delayed/SECONDS/topic`: messages that are published when their time has come.
 
-use std::sync::Arc;
-
 use hashbrown::HashMap;
 use midge_codec::QoS;
 
@@ -22,7 +20,7 @@ use crate::route::Router;
 #[derive(Debug, Default)]
 pub(crate) struct Delayed {
     /// By number, under which the store knows them, too; the flag says whether it keeps them.
-    messages: HashMap<u64, (Arc<Message>, bool), foldhash::fast::FixedState>,
+    messages: HashMap<u64, (Message, bool), foldhash::fast::FixedState>,
 }
 
 impl Delayed {
@@ -36,6 +34,11 @@ impl Delayed {
     /// How many bytes they take. Looks at all of them.
     pub(crate) fn bytes(&self) -> usize {
         self.messages.values().map(|(message, _)| message.size()).sum()
+    }
+
+    /// Returns whether the store keeps this message.
+    pub(crate) fn is_stored(&self, number: u64) -> bool {
+        self.messages.get(&number).is_some_and(|(_, is_stored)| *is_stored)
     }
 
     /// How many of them the store does not keep.
@@ -89,7 +92,7 @@ impl Router {
         let number = ground.numbers.next(turn.now);
         let message = publication.share();
         if is_stored {
-            let (what, message) = (Kept::Delayed(at), Arc::clone(&message));
+            let (what, message) = (Kept::Delayed(at), message.clone());
             let op = StoreOp::Keep { number, what, message };
             match attributes.qos {
                 // It goes into one commit with the Packet Identifier that it came with.
@@ -143,7 +146,7 @@ impl Router {
         ground: &mut Ground,
         number: u64,
         at: Timestamp,
-        message: Arc<Message>,
+        message: Message,
     ) {
         ground.clients.budget.delayed.add(1, message.size() as u64);
         self.delayed.messages.insert(number, (message, true));

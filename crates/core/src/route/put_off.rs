@@ -1,7 +1,6 @@
 //! Large fan-outs, spread over several turns so that no turn is long.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::base::identity::ConnectionId;
 use crate::base::limits::Limits;
@@ -11,7 +10,7 @@ use crate::route::routing::Target;
 
 /// A publication and the receivers that it still has to reach.
 pub(crate) struct Routing {
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     pub(crate) targets: Vec<Target>,
     pub(crate) next: usize,
     /// Messages that the store keeps on the way count with this round.
@@ -39,17 +38,11 @@ impl PutOff {
     /// A turn ends once it has put off this many receivers: noting down the receivers of a message
     /// costs more than writing the message once the ones before it have gone.
     const TURN_PUT_OFF_MAX: usize = 512;
-    /// In one turn, all workers together write at most 1 / `MEMORY_SHARE` of the memory that the
-    /// process may have, so that a shortage is noticed before it becomes a peak.
-    const MEMORY_SHARE: u64 = 8;
-    const TURN_BYTES_MIN: u64 = 256 * 1024;
+    /// The most bytes that a turn writes, however much memory there is.
     const TURN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
     pub(crate) fn new(limits: &Limits, workers: usize) -> Self {
-        let share = limits.memory_bytes_max / Self::MEMORY_SHARE / workers as u64;
-        // 0: how much memory the process may have is not known.
-        let share = if share == 0 { Self::TURN_BYTES_MAX } else { share };
-        let turn_bytes_max = share.clamp(Self::TURN_BYTES_MIN, Self::TURN_BYTES_MAX) as usize;
+        let turn_bytes_max = limits.turn_bytes_max(workers, Self::TURN_BYTES_MAX) as usize;
         let deliveries_max = limits.turn_deliveries_max.max(1) as usize;
         Self {
             routings: VecDeque::new(),
@@ -129,12 +122,7 @@ impl PutOff {
         self.put_off >= Self::TURN_PUT_OFF_MAX
     }
 
-    pub(crate) fn push(
-        &mut self,
-        message: Arc<Message>,
-        targets: Vec<Target>,
-        round: Option<Round>,
-    ) {
+    pub(crate) fn push(&mut self, message: Message, targets: Vec<Target>, round: Option<Round>) {
         self.bytes += size(&message, &targets);
         self.pushed += 1;
         self.put_off += targets.len();
@@ -190,5 +178,5 @@ impl PutOff {
 }
 
 fn size(message: &Message, targets: &[Target]) -> usize {
-    message.size() + size_of_val(targets)
+    size_of::<Routing>() + message.held_bytes() + size_of_val(targets)
 }

@@ -1,15 +1,14 @@
 //! Takes an admitted publication to everybody who gets it: retains, matches and delivers it.
 
-use std::sync::Arc;
-
 use midge_codec::QoS;
 
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identifiers::Identifiers;
-use crate::base::identity::{GroupId, SessionSlot, WorkerId};
+use crate::base::identity::{GroupId, SessionSlot};
 use crate::base::message::{Attributes, Message, Publication};
 use crate::base::work::Work;
+use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::{Peer, QuestionId};
 use crate::boundary::turn::Turn;
 use crate::clients::crossings::Source;
@@ -77,15 +76,63 @@ impl Router {
         retained.map(|ticket| (matched, ticket))
     }
 
-    /// Whether the store would have to keep a publication and has no room. Nobody gets the
-    /// publication then, so that its publisher can send it again.
+    /// Like `publish_for`, unless something that would have to be kept could not be: then nobody
+    /// gets the publication, so that its publisher can send it again.
+    pub(crate) fn publish_unless_lost(
+        &mut self,
+        ground: &mut Ground,
+        publication: Publication<'_>,
+        asks: bool,
+        turn: &mut Turn,
+    ) -> Result<(usize, Option<QuestionId>), DropReason> {
+        match self.obstacle(ground, &publication) {
+            None => self.publish_for(ground, publication, asks, turn),
+            Some(reason) => {
+                let publisher = Party::Publisher(publication.publisher);
+                ground.clients.note_drop(publisher, publication.topic, reason, turn);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Why something that would have to be kept cannot be: the store has no room, or the worker
+    /// that would keep it is gone.
     #[inline]
-    pub(crate) fn lacks_room(
+    fn obstacle(
+        &mut self,
+        ground: &mut Ground,
+        publication: &Publication<'_>,
+    ) -> Option<DropReason> {
+        let rounds = &ground.clients.rounds;
+        let (is_full, misses_some) = (rounds.is_full(), rounds.misses_some());
+        if is_full && self.would_be_kept(ground, publication) {
+            return Some(DropReason::StoreFull);
+        }
+        let is_missed = misses_some && self.would_be_kept_by_missing(ground, publication);
+        is_missed.then_some(DropReason::PeerGone)
+    }
+
+    /// Whether the home of a retained message is gone, or the only worker that keeps messages for
+    /// some of the subscribers.
+    #[cold]
+    fn would_be_kept_by_missing(
         &mut self,
         ground: &mut Ground,
         publication: &Publication<'_>,
     ) -> bool {
-        ground.clients.rounds.is_full() && self.would_be_kept(ground, publication)
+        let Attributes { qos, durability, retain, .. } = publication.attributes;
+        if qos == QoS::AtMostOnce {
+            return false;
+        }
+        if retain && !ground.is_there(ground.home_of(publication.topic)) {
+            return true;
+        }
+        if durability == Durability::Memory {
+            return false;
+        }
+        ground.tree.match_topic_name(publication.topic, &mut self.scratch);
+        let (rounds, tree) = (&ground.clients.rounds, &ground.tree);
+        self.scratch.matched().iter().any(|&node| rounds.misses_any(tree.remote_workers(node)))
     }
 
     #[cold]
@@ -121,18 +168,16 @@ impl Router {
         if self.scratch.matched().is_empty() {
             return 0;
         }
-        let mut remote = 0;
+        let mut remote = WorkerSet::EMPTY;
         let mut groups: smallvec::SmallVec<[GroupId; 4]> = smallvec::SmallVec::new();
         for &node in self.scratch.matched() {
-            remote |= ground.tree.remote_workers(node);
+            remote = remote.union(ground.tree.remote_workers(node));
             groups.extend_from_slice(ground.tree.groups(node));
         }
         let mut matched = self.route_locally(ground, publication, turn);
-        while remote != 0 {
-            let worker = WorkerId::new(remote.trailing_zeros() as usize);
-            ground.note_sent(worker, worker.bit(), publication.attributes, turn);
+        for worker in remote {
+            ground.note_sent(worker, WorkerSet::one(worker), publication.attributes, turn);
             turn.fx.send(worker, Peer::Publish(publication.share()).into());
-            remote &= remote - 1;
             matched += 1;
         }
         ground.work.add(groups.len() * Work::GROUP);
@@ -157,12 +202,7 @@ impl Router {
 
     /// Routes a message of the broker itself, which all workers have, to the subscribers of this
     /// one. Only the first worker gives it to the shared subscriptions.
-    pub(crate) fn route_own(
-        &mut self,
-        ground: &mut Ground,
-        message: &Arc<Message>,
-        turn: &mut Turn,
-    ) {
+    pub(crate) fn route_own(&mut self, ground: &mut Ground, message: &Message, turn: &mut Turn) {
         let publication = Publication::of(message);
         ground.tree.match_topic_name(publication.topic, &mut self.scratch);
         let mut groups = Vec::new();
@@ -337,9 +377,16 @@ impl Router {
     }
 
     fn run_routing(&mut self, ground: &mut Ground, routing: &mut Routing, turn: &mut Turn) {
-        let message = Arc::clone(&routing.message);
+        let message = routing.message.clone();
         let publication = Publication::of(&message);
         let rest = routing.targets.len() - routing.next;
+        let is_void = routing.round.is_some_and(|round| ground.clients.rounds.is_void(round));
+        if is_void && message.attributes().qos == QoS::ExactlyOnce {
+            let (nobody, reason) = (Party::Nobody, DropReason::PeerGone);
+            ground.clients.note_drops(nobody, publication.topic, reason, rest as u64, turn);
+            routing.next += rest;
+            return;
+        }
         let count = self.put_off.take_deliveries(rest, copied_bytes(&publication));
         ground.clients.rounds.resume_origin(routing.round);
         ground.clients.begin_publication(count);
@@ -359,7 +406,9 @@ impl Router {
 /// How many bytes a publication takes in a receiver's output; a large payload is shared.
 #[inline]
 fn copied_bytes(publication: &Publication<'_>) -> usize {
-    publication.size().min(SHARED_PAYLOAD_BYTES_MIN)
+    // The fixed header, and the lengths of topic and properties.
+    const FRAMING: usize = 8;
+    (FRAMING + publication.size()).min(SHARED_PAYLOAD_BYTES_MIN)
 }
 
 /// Whether a subscriber gets a publication: its Session has not ended and, with No Local, is not

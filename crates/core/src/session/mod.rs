@@ -2,13 +2,13 @@
 
 pub(crate) mod moving;
 pub(crate) mod outgoing;
+pub(crate) mod own_filters;
 pub(crate) mod sent_ahead;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, SubscriptionOptions};
 
 use crate::base::durability::Durability;
@@ -17,6 +17,7 @@ use crate::base::message::Message;
 use crate::base::time::Timestamp;
 use crate::boundary::peer_messages::QuestionId;
 use crate::session::outgoing::{Extent, Outgoing};
+use crate::session::own_filters::OwnFilters;
 
 /// The longest Session Expiry Interval: the Session does not expire.
 pub(crate) const NEVER_EXPIRES: u32 = u32::MAX;
@@ -49,7 +50,7 @@ pub(crate) struct Session {
     matched: (u64, u32),
     /// The Network Connection that waits for its CONNACK; the Session has no other one then.
     arriving: Option<ConnectionId>,
-    subscriptions: HashMap<Box<str>, Subscribed, foldhash::fast::FixedState>,
+    subscriptions: OwnFilters,
     /// QoS 2 Packet Identifiers received and not yet released.
     #[allow(clippy::box_collection)] // most sessions have none: one word, not three
     awaiting_release: Option<Box<BTreeMap<PacketIdentifier, Received>>>,
@@ -76,7 +77,7 @@ pub(crate) struct Received {
 }
 
 /// A subscription of a Session, under its filter as the rules for rewriting have changed it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subscribed {
     pub(crate) options: SubscriptionOptions,
     pub(crate) identifier: Option<NonZeroU32>,
@@ -84,7 +85,7 @@ pub(crate) struct Subscribed {
 }
 
 /// What a filter asks for besides matching.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SubscriptionKind {
     /// The filter has no prefix with a meaning.
     Plain,
@@ -99,7 +100,7 @@ pub(crate) enum SubscriptionKind {
 #[derive(Debug)]
 pub(crate) struct Will {
     /// As it will be published, except for the expiry, which counts from then on.
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     pub(crate) delay_seconds: u32,
     pub(crate) expiry_seconds: Option<u32>,
 }
@@ -136,7 +137,7 @@ impl Session {
             arriving: None,
             durability: Durability::Memory,
             expiry_seconds: 0,
-            subscriptions: HashMap::with_hasher(foldhash::fast::FixedState::with_seed(seed)),
+            subscriptions: OwnFilters::new(seed),
             outgoing: None,
             awaiting_release: None,
             will: None,
@@ -210,9 +211,7 @@ impl Session {
         self.will_due_at
     }
 
-    pub(crate) fn subscriptions(
-        &self,
-    ) -> &HashMap<Box<str>, Subscribed, foldhash::fast::FixedState> {
+    pub(crate) fn subscriptions(&self) -> &OwnFilters {
         &self.subscriptions
     }
 
@@ -309,41 +308,34 @@ impl Session {
     }
 
     /// Adds a subscription, or replaces the one with this filter and returns it.
-    pub(crate) fn subscribe(
-        &mut self,
-        key: Box<str>,
-        subscribed: Subscribed,
-    ) -> Option<Subscribed> {
+    pub(crate) fn subscribe(&mut self, key: &str, subscribed: Subscribed) -> Option<Subscribed> {
         self.shared_subscriptions += u32::from(subscribed.is_shared());
         let replaced = self.subscriptions.insert(key, subscribed);
-        self.count_off(replaced.as_ref());
+        self.count_off(replaced);
         replaced
     }
 
     /// Takes a subscription out.
     pub(crate) fn unsubscribe(&mut self, key: &str) -> Option<Subscribed> {
         let subscribed = self.subscriptions.remove(key);
-        self.count_off(subscribed.as_ref());
+        self.count_off(subscribed);
         subscribed
     }
 
-    fn count_off(&mut self, subscribed: Option<&Subscribed>) {
-        self.shared_subscriptions -= u32::from(subscribed.is_some_and(Subscribed::is_shared));
+    fn count_off(&mut self, subscribed: Option<Subscribed>) {
+        let is_shared = subscribed.is_some_and(|subscribed| subscribed.is_shared());
+        self.shared_subscriptions -= u32::from(is_shared);
     }
 
     /// Takes all subscriptions out.
-    pub(crate) fn take_subscriptions(
-        &mut self,
-    ) -> HashMap<Box<str>, Subscribed, foldhash::fast::FixedState> {
+    pub(crate) fn take_subscriptions(&mut self) -> OwnFilters {
         self.shared_subscriptions = 0;
-        std::mem::take(&mut self.subscriptions)
+        std::mem::replace(&mut self.subscriptions, OwnFilters::new(0))
     }
 
     /// Notes which group a shared subscription belongs to.
     pub(crate) fn set_group(&mut self, key: &str, group: GroupId) {
-        if let Some(subscribed) = self.subscriptions.get_mut(key) {
-            subscribed.kind = SubscriptionKind::Shared(Some(group));
-        }
+        self.subscriptions.set_group(key, group);
     }
 
     /// Its index in the list of targets of this match, if it is there already. Otherwise it gets

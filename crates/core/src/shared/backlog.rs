@@ -2,7 +2,6 @@
 //! decides who gets the messages.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::base::expiring::Expiring;
 use crate::base::limits::Limits;
@@ -13,7 +12,7 @@ use crate::boundary::store_records::Round;
 /// A message that waits for a member to connect.
 #[derive(Debug)]
 pub(crate) struct BacklogEntry {
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     /// Its name in the store; 0: none.
     pub(crate) sequence: u64,
     /// The message may go on only once this round is confirmed.
@@ -71,6 +70,18 @@ impl GroupBacklog {
         self.messages = left.into();
         self.count_anew();
         over
+    }
+
+    /// Takes out the messages that wait for rounds that are void.
+    pub(crate) fn take_void(&mut self, is_void: impl Fn(Round) -> bool) -> Vec<BacklogEntry> {
+        let is_void = |kept: &BacklogEntry| kept.hold.is_some_and(&is_void);
+        if !self.messages.iter().any(is_void) {
+            return Vec::new();
+        }
+        let (void, left) = self.messages.drain(..).partition::<Vec<_>, _>(is_void);
+        self.messages = left.into();
+        self.count_anew();
+        void
     }
 
     fn count_anew(&mut self) {

@@ -4,6 +4,7 @@
 //! when the copy does not suffice: when nobody is connected, or the strategy needs one memory for
 //! the whole node.
 
+mod departing;
 mod flushing;
 mod held;
 mod presence;
@@ -13,8 +14,6 @@ pub(crate) use presence::Presences;
 
 pub(crate) mod backlog;
 pub(crate) mod members;
-
-use std::sync::Arc;
 
 use hashbrown::HashMap;
 use midge_codec::QoS;
@@ -30,6 +29,7 @@ use crate::base::random::Random;
 use crate::base::strategy::SharedStrategy;
 use crate::base::time::Timestamp;
 use crate::base::work::Work;
+use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::{Member, Peer, SharedPeer};
 use crate::boundary::store_records::{GroupRecord, Owner, Round, StoreOp};
 use crate::boundary::turn::Turn;
@@ -41,7 +41,7 @@ use crate::shared::backlog::{BacklogEntry, GroupBacklog};
 use crate::shared::members::Members;
 
 /// A message of a shared subscription can be passed on, so any worker may have to keep it.
-const ANY_WORKER: u64 = u64::MAX;
+const ANY_WORKER: WorkerSet = WorkerSet::ANY;
 
 /// The shared subscriptions of a node, as one worker has part in them.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl SharedGroups {
     }
 
     /// Restores a message that the store has kept for a group.
-    pub(crate) fn restore_message(&mut self, id: GroupId, message: Arc<Message>, sequence: u64) {
+    pub(crate) fn restore_message(&mut self, id: GroupId, message: Message, sequence: u64) {
         if let Some(group) = self.get(id) {
             group.backlog.push(BacklogEntry { message, sequence, hold: None });
         }
@@ -173,7 +173,7 @@ impl Group {
     /// Keeps a message; returns its name in the store, or 0 if it is not kept there.
     fn keep(
         &mut self,
-        message: Arc<Message>,
+        message: Message,
         hold: Option<Round>,
         limits: &Limits,
     ) -> Result<u64, DropReason> {

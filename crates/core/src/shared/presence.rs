@@ -165,9 +165,9 @@ impl Shared {
 }
 
 pub(super) fn groups_of(session: &Session) -> Vec<GroupId> {
-    let kinds = session.subscriptions().values().map(|subscribed| &subscribed.kind);
+    let kinds = session.subscriptions().iter().map(|(_, subscribed)| subscribed.kind);
     let groups = kinds.filter_map(|kind| match kind {
-        SubscriptionKind::Shared(group) => *group,
+        SubscriptionKind::Shared(group) => group,
         _ => None,
     });
     groups.collect()

@@ -4,7 +4,10 @@
 
 use std::collections::VecDeque;
 
+use midge_codec::ReasonCode;
+
 use crate::base::drop_reason::DropReason;
+use crate::boundary::effects::DisconnectReason;
 use crate::boundary::turn::Turn;
 use crate::core::Core;
 use crate::receive::publishing::Verdict;
@@ -66,7 +69,7 @@ impl Core {
                 self.ground.clients.release_acknowledgement(&acknowledgement, turn);
             }
             Held::Connected(id) => self.complete_connect(id, turn),
-            Held::Ended(client) => self.remains.settle_end(client, turn),
+            Held::Ended(client, _) => self.remains.settle_end(client, turn),
             Held::Subscribed(ticket) => {
                 self.subscriptions.arrive(&mut self.router, &mut self.ground, ticket, turn);
             }
@@ -81,6 +84,29 @@ impl Core {
                 let held = if is_refused { refused(*held) } else { *held };
                 self.release_one(held, turn);
             }
+            Held::Withheld(held) => self.withhold(*held, turn),
+        }
+    }
+
+    /// Lets go of something that must not be told. A publisher that gets no acknowledgement is
+    /// disconnected, so that it sends again what it has no answer for.
+    fn withhold(&mut self, held: Held, turn: &mut Turn) {
+        match held {
+            Held::Acknowledge(held) => {
+                if let Some(id) = self.ground.clients.withhold_acknowledgement(&held) {
+                    let code = ReasonCode::ImplementationSpecificError;
+                    self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
+                }
+            }
+            Held::Published(ticket, _) => {
+                turn.fx.local_published.push((ticket, Err(DropReason::PeerGone)));
+            }
+            Held::Asked(ticket, held) => {
+                // Whatever came of the question.
+                self.ground.clients.rounds.take_refusal(ticket);
+                self.withhold(*held, turn);
+            }
+            held => self.release_one(held, turn),
         }
     }
 }

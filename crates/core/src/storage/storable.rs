@@ -7,7 +7,7 @@
 
 use midge_codec::PacketIdentifier;
 
-use crate::base::identity::{BROKER_CLIENT_ID, is_reserved_client_id};
+use crate::base::identity::{BROKER_CLIENT_ID, PROGRAM_CLIENT_ID_PREFIX, is_reserved_client_id};
 use crate::session::outgoing::stored_packet_identifier;
 use crate::topics::destination::{Author, Destination, Misdirected};
 use crate::topics::filter_request::{FilterRequest, RequestKind};
@@ -24,6 +24,7 @@ pub const NUMBER_MAX: u64 = u64::MAX / 4 * 3;
 pub fn check_client_id(client_id: &str) -> Result<(), &'static str> {
     match client_id {
         "" => Err("is empty, and every Session has one"),
+        _ if client_id.starts_with(PROGRAM_CLIENT_ID_PREFIX) => Ok(()),
         _ if is_reserved_client_id(client_id) => {
             Err("begins with '$', as only the broker's own identifiers do")
         }

@@ -20,8 +20,7 @@ impl Core {
     /// Handles a receipt: the store tells how far this worker's commits have come.
     pub fn handle_receipt(&mut self, receipt: Receipt, turn: &mut Turn) {
         self.ground.clients.rounds.note_receipt(receipt);
-        let others = self.ground.other_workers().fold(0, |set, worker| set | worker.bit());
-        while let Some(released) = self.ground.clients.rounds.next_released(others, turn) {
+        while let Some(released) = self.ground.clients.rounds.next_released(turn) {
             self.release(released, turn);
         }
         self.router.shared.flush_held(&mut self.ground, turn);
@@ -111,15 +110,24 @@ impl Core {
     }
 
     fn take_fetched(&mut self, slot: SessionSlot, fetched: Fetched, turn: &mut Turn) {
+        let is_doubtful = self.ground.clients.is_doubtful(&fetched);
         let Fetched { session, ticket, entries, next, .. } = fetched;
         let outgoing = self.ground.clients.session_mut(slot).outgoing_mut();
-        if outgoing.is_some_and(|outgoing| outgoing.end_fetch(ticket)) {
+        let is_awaited = outgoing.is_some_and(|outgoing| outgoing.end_fetch(ticket));
+        if is_awaited && !is_doubtful {
             let mut deliveries = Vec::with_capacity(entries.len());
             for FetchedEntry { sequence, delivery, round } in entries {
+                let is_void = round.is_some_and(|it| self.ground.clients.rounds.is_void(it));
                 if let Some(round) = round {
                     self.ground.clients.rounds.await_confirmation(round, session);
                 }
                 match delivery {
+                    Some(stored) if is_void => {
+                        let (receiver, reason) = (Party::Receiver(slot), DropReason::PeerGone);
+                        let topic = stored.message.topic();
+                        self.ground.clients.note_drop(receiver, topic, reason, turn);
+                        self.ground.clients.forget_stored(slot, sequence);
+                    }
                     Some(stored) => {
                         deliveries.push((sequence, self.router.delivery_of(stored), round));
                     }

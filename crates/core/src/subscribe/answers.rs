@@ -126,15 +126,10 @@ impl Subscriptions {
             return self.arrive(router, ground, step.subscribe, turn);
         };
         if !is_granted {
-            ground.clients.session_mut(slot).unsubscribe(&step.key);
-            ground.clients.forget_stream(slot, &step.key);
-            ground.clients.forget_subscription(slot, &step.key);
-            // An earlier claim may have been granted and given up since.
-            let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key);
-            self.remove_from_tree(ground, slot, filter, turn);
+            self.withdraw_claim(ground, slot, &step.key, turn);
             return self.answer_step(router, ground, &step, ReasonCode::QuotaExceeded, turn);
         }
-        let subscribed = ground.clients.session(slot).subscriptions().get(&*step.key).cloned();
+        let subscribed = ground.clients.session(slot).subscriptions().get(&step.key);
         let filter = step.key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(&step.key).to_string();
         let Some(Subscribed { options, identifier, .. }) = subscribed else {
             // Given up meanwhile; the release is on its way already.
@@ -175,7 +170,7 @@ impl Subscriptions {
         };
         let subscribed = slot.and_then(|slot| {
             ground.clients.set_group(slot, &step.key, group);
-            ground.clients.session(slot).subscriptions().get(&*step.key).map(|sub| sub.options.qos)
+            ground.clients.session(slot).subscriptions().get(&step.key).map(|sub| sub.options.qos)
         });
         if subscribed.is_none()
             && let Some(session) = ground.pending.subscribe(step.subscribe).map(|sub| sub.session())
@@ -195,7 +190,7 @@ impl Subscriptions {
         self.answer_step(router, ground, &step, granted(subscribed.unwrap_or_default()), turn);
     }
 
-    fn answer_step(
+    pub(super) fn answer_step(
         &mut self,
         router: &mut Router,
         ground: &mut Ground,

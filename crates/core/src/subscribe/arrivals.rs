@@ -1,6 +1,7 @@
 //! What SUBSCRIBE and UNSUBSCRIBE packets wait for arrives: fences that other workers have passed,
 //! answers, first retained messages, the store.
 
+use crate::base::identity::WorkerId;
 use crate::boundary::peer_messages::Ticket;
 use crate::boundary::turn::Turn;
 use crate::ground::Ground;
@@ -13,10 +14,23 @@ impl Subscriptions {
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
-        ticket: Ticket,
+        (by, ticket): (WorkerId, Ticket),
         turn: &mut Turn,
     ) {
-        for ticket in ground.pending.pass_fence(ticket, turn) {
+        for ticket in ground.pending.pass_fence(by, ticket, turn) {
+            self.arrive(router, ground, ticket, turn);
+        }
+    }
+
+    /// Ends a turn: raises the fence behind everything that it has told the other workers.
+    pub(crate) fn raise_fence(
+        &mut self,
+        router: &mut Router,
+        ground: &mut Ground,
+        turn: &mut Turn,
+    ) {
+        let others = ground.other_workers();
+        for ticket in ground.pending.raise_fence(others, turn) {
             self.arrive(router, ground, ticket, turn);
         }
     }

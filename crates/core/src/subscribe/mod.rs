@@ -5,7 +5,9 @@
 pub(crate) mod answers;
 pub(crate) mod arrivals;
 pub(crate) mod automatic;
+mod departing;
 pub(crate) mod exclusive;
+mod filter_queue;
 pub(crate) mod slices;
 pub(crate) mod subscribing;
 pub(crate) mod unsubscribing;

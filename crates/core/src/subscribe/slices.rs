@@ -5,8 +5,6 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
-use midge_codec::SubscriptionOptions;
-
 use crate::base::identity::{ConnectionId, SessionId};
 use crate::base::limits::Limits;
 use crate::boundary::peer_messages::Ticket;
@@ -14,14 +12,15 @@ use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::route::Router;
 use crate::subscribe::Subscriptions;
+use crate::subscribe::filter_queue::FilterQueue;
 use crate::subscribe::subscribing::Asking;
 
 /// What is left of packets with many filters.
 #[derive(Debug)]
 pub(crate) struct Slices {
     waiting: VecDeque<ManyFilters>,
-    /// How many filters all of them have.
-    filters: usize,
+    /// How many bytes of memory they take.
+    bytes: usize,
     /// How many filters this turn has time for.
     left: usize,
 }
@@ -33,7 +32,7 @@ pub(crate) struct ManyFilters {
     pub(crate) session: SessionId,
     pub(crate) ticket: Ticket,
     pub(crate) task: Task,
-    pub(crate) filters: VecDeque<(Box<str>, SubscriptionOptions)>,
+    pub(crate) filters: FilterQueue,
 }
 
 /// What is to be done with the filters.
@@ -46,7 +45,7 @@ pub(crate) enum Task {
 
 impl Default for Slices {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), filters: 0, left: Self::FILTERS_PER_TURN }
+        Self { waiting: VecDeque::new(), bytes: 0, left: Self::FILTERS_PER_TURN }
     }
 }
 
@@ -64,21 +63,15 @@ impl Slices {
         self.waiting.iter().any(|packet| packet.session == session)
     }
 
-    /// About how many bytes a waiting filter takes.
-    const FILTER_BYTES: usize = 96;
-
     /// Bytes of memory, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.filters * Self::FILTER_BYTES
+        self.bytes
     }
 
-    /// Whether this many filters may be handled at once or put off. One packet may always be put
-    /// off.
+    /// Whether this many filters may be handled at once or put off. While little waits, any packet
+    /// may be put off.
     pub(crate) fn can_take(&self, filters: usize, limits: &Limits) -> bool {
-        let bytes = (self.filters + filters) * Self::FILTER_BYTES;
-        filters <= self.left
-            || self.waiting.is_empty()
-            || bytes <= limits.backlog_bytes_max as usize
+        filters <= self.left || self.bytes <= limits.backlog_bytes_max as usize
     }
 
     /// Whether this many filters may be handled at once; if so, takes them off this turn's share.
@@ -93,7 +86,7 @@ impl Subscriptions {
     /// Puts off a packet that has too many filters for this turn.
     pub(crate) fn slice(&mut self, ground: &mut Ground, packet: ManyFilters, turn: &mut Turn) {
         ground.clients.set_reading(packet.connection, false, turn);
-        self.slices.filters += packet.filters.len();
+        self.slices.bytes += packet.filters.held_bytes();
         self.slices.waiting.push_back(packet);
     }
 
@@ -103,10 +96,10 @@ impl Subscriptions {
             let Some(mut packet) = self.slices.waiting.pop_front() else {
                 break;
             };
-            let filters = packet.filters.len();
+            let bytes = packet.filters.held_bytes();
             self.run_slice(router, ground, &mut packet, turn);
-            self.slices.filters -= filters - packet.filters.len();
             if packet.filters.is_empty() {
+                self.slices.bytes -= bytes;
                 self.end_slices(router, ground, &packet, turn);
             } else {
                 self.slices.waiting.push_back(packet);
@@ -130,12 +123,11 @@ impl Subscriptions {
         };
         let count = packet.filters.len().min(Slices::SLICE).min(self.slices.left);
         self.slices.left -= count;
-        let filters: Vec<_> = packet.filters.drain(..count).collect();
-        let filters = filters.iter().map(|(filter, options)| (&**filter, *options));
-        let ticket = packet.ticket;
-        match packet.task {
+        let (ticket, task, connection) = (packet.ticket, packet.task, packet.connection);
+        let filters = packet.filters.take(count).into_iter();
+        match task {
             Task::Subscribe(identifier) => {
-                let asking = Asking { connection: packet.connection, slot, identifier };
+                let asking = Asking { connection, slot, identifier };
                 self.subscribe_some(router, ground, asking, ticket, filters, turn);
             }
             Task::Unsubscribe => {

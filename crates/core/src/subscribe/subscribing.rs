@@ -7,7 +7,7 @@ use midge_codec::{
     PacketType, QoS, ReasonCode, RetainHandling, Subscribe, Subscription, SubscriptionOptions,
 };
 
-use crate::base::identity::{ConnectionId, SessionId, SessionSlot};
+use crate::base::identity::{ConnectionId, SessionId, SessionSlot, WorkerId};
 use crate::boundary::peer_messages::{Member, Peer, SharedPeer, Ticket};
 use crate::boundary::store_records::{StoreOp, SubscriptionRecord};
 use crate::boundary::turn::Turn;
@@ -80,7 +80,7 @@ impl Subscriptions {
             false => (entry.filter, entry.options),
         });
         if !self.slices.admits(count) {
-            let filters = filters.map(|(filter, options)| (filter.into(), options)).collect();
+            let filters = filters.collect();
             let (session, task) = (ground.clients.session_id(slot), Task::Subscribe(identifier));
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
             self.slice(ground, packet, turn);
@@ -202,7 +202,8 @@ impl Subscriptions {
             return Step::Done(code); // refused alone: the others are not touched (Z12)
         }
         let wanted = Wanted { request, options, identifier };
-        let remote_step = |wanted: &Wanted| RemoteStep {
+        let remote_step = |home: WorkerId, wanted: &Wanted| RemoteStep {
+            home,
             subscribe: position.subscribe,
             index: position.index,
             key: wanted.request.key.as_str().into(),
@@ -218,6 +219,9 @@ impl Subscriptions {
             }
             RequestKind::Shared { name } => {
                 let home = ground.home_of(&format!("{name}/{}", wanted.request.filter));
+                if !ground.is_there(home) {
+                    return Step::Done(ReasonCode::ImplementationSpecificError);
+                }
                 let member = self.member(ground, slot, &wanted);
                 let kept =
                     self.note_subscription(ground, slot, &wanted, SubscriptionKind::Shared(None));
@@ -231,7 +235,7 @@ impl Subscriptions {
                     ground.clients.set_group(slot, &wanted.request.key, group);
                 }
                 let is_replaced = kept.is_some();
-                let ticket = ground.pending.begin_step(remote_step(&wanted));
+                let ticket = ground.pending.begin_step(remote_step(home, &wanted));
                 let (name, filter) = (Arc::from(name.as_str()), Arc::from(filter));
                 turn.fx.send(home, SharedPeer::Join { ticket, name, filter, member }.into());
                 if is_replaced { Step::Replaces } else { Step::Waits }
@@ -258,11 +262,14 @@ impl Subscriptions {
             self.add_plain(router, ground, slot, wanted, position.subscribe, turn);
             return Step::Done(granted(wanted.options.qos));
         }
+        if !ground.is_there(home) {
+            return Step::Done(ReasonCode::ImplementationSpecificError);
+        }
         // The store learns of it when it is granted: a refused one leaves nothing there.
         let is_new = self.note_claim(ground, slot, wanted);
         let key = wanted.request.key.as_str().into();
         let Position { subscribe, index } = position;
-        let ticket = ground.pending.begin_step(RemoteStep { subscribe, index, key, is_new });
+        let ticket = ground.pending.begin_step(RemoteStep { home, subscribe, index, key, is_new });
         let filter = Arc::from(wanted.request.filter.as_str());
         turn.fx.send(home, Peer::ExclusiveClaim { ticket, filter, session }.into());
         Step::Waits
@@ -278,7 +285,7 @@ impl Subscriptions {
         ground.clients.offered_to(slot).check_filter(&request.key).map_err(|(code, _)| code)?;
         let subscriptions_max = ground.config.limits.subscriptions_per_session_max as usize;
         let session = ground.clients.session(slot);
-        let is_new = !session.subscriptions().contains_key(request.key.as_str());
+        let is_new = !session.subscriptions().contains(&request.key);
         // A restored subscription was within the limits when it was made.
         let has_room = session.subscriptions().len() < subscriptions_max
             && !ground.strain.is_very_short_of_memory();
@@ -352,7 +359,7 @@ impl Subscriptions {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let is_restoring = ground.is_restoring;
         let session = ground.clients.session(slot);
-        let known = session.subscriptions().get(wanted.request.key.as_str());
+        let known = session.subscriptions().get(&wanted.request.key);
         let is_known = known.is_some_and(|known| {
             (known.options, known.identifier) == (options, identifier)
                 // One that is claimed again may not be in the store yet.
@@ -365,8 +372,8 @@ impl Subscriptions {
             ground.clients.rounds.keep(op);
         }
         let session = ground.clients.session_mut(slot);
-        let key = wanted.request.key.as_str().into();
-        let replaced = session.subscribe(key, Subscribed { options, identifier, kind });
+        let replaced =
+            session.subscribe(&wanted.request.key, Subscribed { options, identifier, kind });
         replaced.map(|old| old.kind)
     }
 
@@ -375,8 +382,8 @@ impl Subscriptions {
     fn note_claim(&mut self, ground: &mut Ground, slot: SessionSlot, wanted: &Wanted) -> bool {
         let (options, identifier) = (wanted.options, wanted.identifier);
         let claimed = Subscribed { options, identifier, kind: SubscriptionKind::Exclusive };
-        let key = wanted.request.key.as_str().into();
-        ground.clients.session_mut(slot).subscribe(key, claimed).is_none()
+        let session = ground.clients.session_mut(slot);
+        session.subscribe(&wanted.request.key, claimed).is_none()
     }
 
     /// Gives up everything held by a subscription that was just taken from its Session.
@@ -415,7 +422,7 @@ impl Subscriptions {
     ) {
         let subscriptions = ground.clients.session(slot).subscriptions();
         let plain = subscriptions.get(filter);
-        let exclusive = || subscriptions.get(&*format!("{EXCLUSIVE_PREFIX}{filter}"));
+        let exclusive = || subscriptions.get(&format!("{EXCLUSIVE_PREFIX}{filter}"));
         if let Some(other) = plain.or_else(exclusive) {
             let (identifier, options) = (other.identifier, other.options.into());
             ground.tree.insert(

@@ -15,6 +15,7 @@ use crate::subscribe::slices::{ManyFilters, Task};
 use crate::subscribe::{Subscriptions, Unanswerable};
 use crate::topics::filter_request::FilterRequest;
 use crate::topics::rewrite::TopicRules;
+use crate::waiting::pending::RemoteStep;
 
 impl Subscriptions {
     /// Handles an UNSUBSCRIBE. The answer leaves when nothing more can come.
@@ -32,7 +33,7 @@ impl Subscriptions {
         let ticket = self.begin_answer(ground, id, slot, answer, packet_id, count)?;
         if !self.slices.admits(count) {
             let options = SubscriptionOptions::default();
-            let filters = packet.filters.iter().map(|filter| (filter.into(), options)).collect();
+            let filters = packet.filters.iter().map(|filter| (filter, options)).collect();
             let (session, task) = (ground.clients.session_id(slot), Task::Unsubscribe);
             let packet = ManyFilters { connection: id, session, ticket, task, filters };
             self.slice(ground, packet, turn);
@@ -140,8 +141,14 @@ impl Subscriptions {
         router.retained.drop_request(session, key, turn);
         let mut waiting = 0;
         match (home, ticket) {
-            (Some((home, name, filter)), Some(ticket)) if home != ground.config.worker => {
+            // A home that is gone chooses nobody any more.
+            (Some((home, name, filter)), Some(subscribe))
+                if home != ground.config.worker && ground.is_there(home) =>
+            {
                 waiting = 1;
+                let (index, is_new, key) = (0, false, key.into());
+                let step = RemoteStep { home, subscribe, index, key, is_new };
+                let ticket = ground.pending.begin_step(step);
                 let (name, filter) = (name.into(), filter.into());
                 let leave = SharedPeer::Unsubscribe { ticket, name, filter, session };
                 turn.fx.send(home, leave.into());

@@ -39,6 +39,14 @@ impl ChildTable {
         }
     }
 
+    /// Makes room for this many nodes more.
+    pub(crate) fn reserve(&mut self, nodes: usize) {
+        let needed = ((self.taken + nodes) * 3 / 2 + 1).next_power_of_two();
+        if needed > self.entries.len() {
+            self.resize(needed);
+        }
+    }
+
     /// Adds a node that is not in the table yet.
     pub(crate) fn insert(&mut self, hash: u32, node: NodeIndex) {
         if (self.taken + 1) * 3 > self.entries.len() * 2 {
@@ -94,9 +102,23 @@ impl ChildTable {
         self.entries[at] = entry;
     }
 
+    /// Gives back what the table has become too large for.
+    pub(crate) fn shrink(&mut self) {
+        let needed = match self.taken {
+            0 => 0,
+            taken => (taken * 2).next_power_of_two().max(16),
+        };
+        if needed * 2 < self.entries.len() {
+            self.resize(needed);
+        }
+    }
+
     fn grow(&mut self) {
-        let doubled = (self.entries.len() * 2).max(16);
-        let old = std::mem::replace(&mut self.entries, vec![VACANT; doubled]);
+        self.resize((self.entries.len() * 2).max(16));
+    }
+
+    fn resize(&mut self, length: usize) {
+        let old = std::mem::replace(&mut self.entries, vec![VACANT; length]);
         for entry in old.into_iter().filter(|entry| entry.node != NONE) {
             self.place(entry);
         }
@@ -119,6 +141,9 @@ mod tests {
             let hash = |node: u32| (node % 5).wrapping_sub(2);
             let (mut table, mut set) = (ChildTable::default(), BTreeSet::new());
             for (node, is_wanted) in steps {
+                if node == 7 {
+                    table.reserve(20);
+                }
                 match (is_wanted, set.contains(&node)) {
                     (true, false) => {
                         set.insert(node);

@@ -3,6 +3,9 @@
 //! An only child is found through its parent; the children of all nodes that have several are found
 //! through one hash table keyed by (parent, level). So a node costs nothing for children that it
 //! does not have, and a look-up costs at most one probe, and none for most levels of a large tree.
+//!
+//! A leaf may stand for the rest of its path ([`LevelTree::insert`]): most topics and filters of a
+//! large tree have levels that no other one shares, and one node is enough for them.
 //! Nothing here recurses: a topic of 65,535 levels costs time, not stack (S07).
 
 use std::hash::{BuildHasher, Hasher};
@@ -20,11 +23,12 @@ pub(crate) const ROOT: NodeIndex = 0;
 /// No node.
 pub(crate) const NONE: NodeIndex = u32::MAX;
 
-/// A level of a topic. Most are short and live inside the node.
+/// A level of a topic, with the rest of the path behind it if the node stands for all of it. Most
+/// are short and live inside the node.
 #[derive(Debug)]
 enum Level {
-    Inline { length: u8, bytes: [u8; 22] },
-    Heap(Box<str>),
+    Inline { level_len: u8, length: u8, bytes: [u8; 21] },
+    Heap { level_len: u16, text: Box<str> },
 }
 
 /// Begins at a cache line: the nodes of a large tree are visited one at a time, in scattered
@@ -56,10 +60,19 @@ pub(crate) trait Vacant: Default {
 }
 
 impl<T: Vacant> LevelTree<T> {
+    /// Less than this is not given back.
+    const SPARE_BYTES_MIN: usize = 256 * 1024;
+
     pub(crate) fn new(seed: u64) -> Self {
         let root = Node::new("", NONE);
         let hasher = FixedState::with_seed(seed);
         Self { nodes: vec![root], free: Vec::new(), children: ChildTable::default(), hasher }
+    }
+
+    /// Makes room for this many nodes more.
+    pub(crate) fn reserve(&mut self, nodes: usize) {
+        self.nodes.reserve_exact(nodes.saturating_sub(self.free.len()));
+        self.children.reserve(nodes);
     }
 
     #[inline]
@@ -72,8 +85,16 @@ impl<T: Vacant> LevelTree<T> {
         &mut self.nodes[node as usize].value
     }
 
+    /// The node's own level.
     pub(crate) fn level(&self, node: NodeIndex) -> &str {
-        self.nodes[node as usize].level.as_str()
+        let (level, _) = self.nodes[node as usize].level.parts();
+        std::str::from_utf8(level).unwrap_or_default()
+    }
+
+    /// The levels behind the node's own one that it stands for, too. It has no children then.
+    #[inline]
+    pub(crate) fn rest(&self, node: NodeIndex) -> Option<&[u8]> {
+        self.nodes[node as usize].level.parts().1
     }
 
     pub(crate) fn parent(&self, node: NodeIndex) -> NodeIndex {
@@ -110,7 +131,7 @@ impl<T: Vacant> LevelTree<T> {
             return NONE;
         }
         let node = &self.nodes[first as usize];
-        if node.level.as_bytes() == level {
+        if node.level.is(level) {
             return first;
         }
         if node.next_sibling == NONE {
@@ -118,20 +139,54 @@ impl<T: Vacant> LevelTree<T> {
         }
         self.children.find(child_hash(parent, level_hash()), |candidate| {
             let node = &self.nodes[candidate as usize];
-            node.parent == parent && node.level.as_bytes() == level
+            node.parent == parent && node.level.is(level)
         })
     }
 
     /// Returns the node at the end of `path`, or `NONE`.
     pub(crate) fn find(&self, path: &str) -> NodeIndex {
-        let mut node = ROOT;
+        let (mut node, mut at) = (ROOT, 0);
         for level in levels(path) {
             node = self.child(node, level, || self.hash_level(level));
             if node == NONE {
                 return NONE;
             }
+            at += level.len() + 1;
+            if let Some(rest) = self.rest(node) {
+                let is_it = path.as_bytes().get(at..) == Some(rest);
+                return if is_it { node } else { NONE };
+            }
         }
         node
+    }
+
+    /// Returns the node at the end of `path`; makes it if it does not exist. Levels that no other
+    /// path shares are one node. `on_link` gets the value of each node that gets a child, with the
+    /// child's own level and the child.
+    pub(crate) fn insert(
+        &mut self,
+        path: &str,
+        mut on_link: impl FnMut(&mut T, &str, NodeIndex),
+    ) -> NodeIndex {
+        let (mut node, mut path) = (ROOT, path);
+        loop {
+            let level = &path[..first_level_len(path.as_bytes())];
+            let behind = path.get(level.len() + 1..);
+            let child = self.child(node, level.as_bytes(), || self.hash_level(level.as_bytes()));
+            if child == NONE {
+                let leaf = self.insert_child(node, path);
+                on_link(self.value_mut(node), level, leaf);
+                return leaf;
+            }
+            if self.rest(child) == behind.map(str::as_bytes) {
+                return child;
+            }
+            self.split(child, &mut on_link);
+            match behind {
+                Some(behind) => (node, path) = (child, behind),
+                None => return child,
+            }
+        }
     }
 
     /// Returns the child of `parent` called `level`; makes it if it does not exist.
@@ -160,11 +215,27 @@ impl<T: Vacant> LevelTree<T> {
         let mut levels = Vec::new();
         let mut at = node;
         while at != ROOT {
-            levels.push(self.level(at));
+            levels.push(self.nodes[at as usize].level.as_str());
             at = self.parent(at);
         }
         levels.reverse();
         levels.join("/")
+    }
+
+    /// Gives back the room of nodes that have gone, as far as no other node lies behind it. For
+    /// times when memory is short: it may look at all nodes.
+    pub(crate) fn give_back(&mut self) {
+        let spare = self.nodes.capacity() - self.nodes.len() + self.free.len();
+        if spare * size_of::<Node<T>>() < Self::SPARE_BYTES_MIN {
+            return;
+        }
+        let last = (1..self.nodes.len()).rev().find(|&index| self.is_in_use(index as NodeIndex));
+        let length = last.unwrap_or(0) + 1;
+        self.nodes.truncate(length);
+        self.free.retain(|&index| (index as usize) < length);
+        self.nodes.shrink_to_fit();
+        self.free.shrink_to_fit();
+        self.children.shrink();
     }
 
     /// Nodes in use, the root not counted.
@@ -199,8 +270,26 @@ impl<T: Vacant> LevelTree<T> {
         index
     }
 
+    /// Lets a node stand for its own level only, if there are more: a child gets those, and the
+    /// value.
+    fn split(&mut self, node: NodeIndex, on_link: &mut impl FnMut(&mut T, &str, NodeIndex)) {
+        let upper = &mut self.nodes[node as usize];
+        let (_, Some(_)) = upper.level.parts() else {
+            return;
+        };
+        let text = std::mem::replace(&mut upper.level, Level::new(""));
+        let (level, rest) = text.as_str().split_once('/').unwrap_or_default();
+        upper.level = Level::new(level);
+        let value = std::mem::take(&mut upper.value);
+        let child = self.place(Node { value, ..Node::new(rest, node) });
+        self.nodes[node as usize].first_child = child;
+        let first = rest.split('/').next().unwrap_or_default();
+        on_link(&mut self.nodes[node as usize].value, first, child);
+    }
+
     fn hash_of(&self, node: NodeIndex) -> u32 {
-        child_hash(self.parent(node), self.hash_level(self.level(node).as_bytes()))
+        let (level, _) = self.nodes[node as usize].level.parts();
+        child_hash(self.parent(node), self.hash_level(level))
     }
 
     fn place(&mut self, node: Node<T>) -> NodeIndex {
@@ -253,29 +342,45 @@ impl<T: Default> Node<T> {
 
 impl Level {
     fn new(text: &str) -> Self {
-        let mut bytes = [0; 22];
+        let level_len = first_level_len(text.as_bytes());
+        let mut bytes = [0; 21];
         match bytes.get_mut(..text.len()) {
             Some(inline) => {
                 inline.copy_from_slice(text.as_bytes());
-                Self::Inline { length: text.len() as u8, bytes }
+                Self::Inline { level_len: level_len as u8, length: text.len() as u8, bytes }
             }
-            None => Self::Heap(text.into()),
+            None => Self::Heap { level_len: level_len as u16, text: text.into() },
         }
     }
 
+    /// The first level, and what is behind it.
     #[inline]
-    fn as_bytes(&self) -> &[u8] {
+    fn parts(&self) -> (&[u8], Option<&[u8]>) {
+        let (level_len, text) = match self {
+            Self::Inline { level_len, length, bytes } => {
+                (usize::from(*level_len), &bytes[..usize::from(*length)])
+            }
+            Self::Heap { level_len, text } => (usize::from(*level_len), text.as_bytes()),
+        };
+        (&text[..level_len], text.get(level_len + 1..))
+    }
+
+    /// Whether the first level is this one.
+    #[inline]
+    fn is(&self, level: &[u8]) -> bool {
         match self {
-            Self::Inline { length, bytes } => &bytes[..usize::from(*length)],
-            Self::Heap(text) => text.as_bytes(),
+            Self::Inline { level_len, bytes, .. } => bytes[..usize::from(*level_len)] == *level,
+            Self::Heap { level_len, text } => text.as_bytes()[..usize::from(*level_len)] == *level,
         }
     }
 
     #[inline]
     fn as_str(&self) -> &str {
         match self {
-            Self::Inline { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
-            Self::Heap(text) => text,
+            Self::Inline { length, bytes, .. } => {
+                std::str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default()
+            }
+            Self::Heap { text, .. } => text,
         }
     }
 }
@@ -283,8 +388,14 @@ impl Level {
 /// Returns the levels of a topic or filter. They are short: looking at each byte costs less than a
 /// search that is made for long texts.
 #[inline]
-pub(crate) fn levels(path: &str) -> impl Iterator<Item = &[u8]> {
-    path.as_bytes().split(|&byte| byte == b'/')
+pub(crate) fn levels(path: &(impl AsRef<[u8]> + ?Sized)) -> impl Iterator<Item = &[u8]> {
+    path.as_ref().split(|&byte| byte == b'/')
+}
+
+/// Returns the length of the first level in bytes.
+#[inline]
+pub(crate) fn first_level_len(path: &[u8]) -> usize {
+    path.iter().position(|&byte| byte == b'/').unwrap_or(path.len())
 }
 
 #[inline]
@@ -320,6 +431,39 @@ mod tests {
             assert_eq!((*tree.value(node), tree.path(node)), (value, path.to_string()));
         }
         assert_eq!(tree.find("a/b/d"), NONE);
+    }
+
+    #[test]
+    fn levels_that_nobody_shares_are_one_node() {
+        let mut tree = LevelTree::<u32>::new(1);
+        let mut links = Vec::new();
+        let mut insert = |tree: &mut LevelTree<u32>, path: &str, value| {
+            let node = tree.insert(path, |_, level, child| links.push((level.to_owned(), child)));
+            *tree.value_mut(node) = value;
+            node
+        };
+        let first = insert(&mut tree, "a/b/c/d", 1);
+        assert_eq!((tree.len(), tree.rest(first)), (1, Some(&b"b/c/d"[..])));
+        assert_eq!(insert(&mut tree, "a/b/c/d", 1), first);
+        let long = "a/b/a level that is longer than a node holds/and one more";
+        for (value, path) in (2..).zip(["a", "a/b/c/d/e", "a/b/x", long, "a/", "a//", "/"]) {
+            insert(&mut tree, path, value);
+        }
+        let paths = ["a/b/c/d", "a", "a/b/c/d/e", "a/b/x", long, "a/", "a//", "/"];
+        for (value, path) in (1..).zip(paths) {
+            let node = tree.find(path);
+            assert_eq!((*tree.value(node), tree.path(node)), (value, path.to_string()));
+        }
+        for path in ["a/b/c", "a/b/a level that is longer than a node holds", "b", "a/b/c/d/e/f"] {
+            assert!(tree.find(path) == NONE || *tree.value(tree.find(path)) == 0, "{path}");
+        }
+        assert_eq!(links.len(), tree.len(), "each node was linked once");
+        for path in paths {
+            let node = tree.find(path);
+            *tree.value_mut(node) = 0;
+            tree.prune(node, |_, _| ());
+        }
+        assert_eq!(tree.len(), 0);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) struct RetainedFull;
 pub(crate) struct Change {
     /// Where the topic's message is or was.
     pub(crate) node: NodeIndex,
-    pub(crate) replaced: Option<Arc<Message>>,
+    pub(crate) replaced: Option<Message>,
     pub(crate) is_kept: bool,
     /// The number that the store knows the replaced message by; 0: none.
     pub(crate) number: u64,
@@ -29,7 +29,7 @@ pub(crate) struct Change {
 
 #[derive(Debug, Default)]
 struct RetainedNode {
-    message: Option<Arc<Message>>,
+    message: Option<Message>,
     /// The number that the store knows the message by; 0: none.
     number: u64,
     /// Set while empty nodes are removed, if a walk stands here.
@@ -94,6 +94,16 @@ impl RetainedTree {
         }
     }
 
+    /// Makes room for this many messages more.
+    pub(crate) fn reserve(&mut self, messages: usize) {
+        self.tree.reserve(messages);
+    }
+
+    /// Gives back the room of what is gone.
+    pub(crate) fn give_back(&mut self) {
+        self.tree.give_back();
+    }
+
     /// Sets whether it may grow: if not, messages are refused unless they replace others.
     pub(crate) fn set_growing(&mut self, is_growing: bool) {
         self.is_growing = is_growing;
@@ -105,7 +115,7 @@ impl RetainedTree {
 
     /// Keeps the message as the one of its topic [MQTT-3.3.1-5]; an empty payload removes what was
     /// there and keeps nothing [MQTT-3.3.1-6] [MQTT-3.3.1-7]. Fails if there is no room.
-    pub(crate) fn set(&mut self, message: Arc<Message>) -> Result<Change, RetainedFull> {
+    pub(crate) fn set(&mut self, message: Message) -> Result<Change, RetainedFull> {
         if message.payload().is_empty() {
             return Ok(self.remove(message.topic()));
         }
@@ -119,7 +129,7 @@ impl RetainedTree {
     }
 
     /// Keeps the message as the one of its topic, whatever the limits say.
-    pub(crate) fn put(&mut self, message: Arc<Message>) -> Change {
+    pub(crate) fn put(&mut self, message: Message) -> Change {
         if message.payload().is_empty() {
             return self.remove(message.topic());
         }
@@ -131,7 +141,7 @@ impl RetainedTree {
     }
 
     /// Puts a message that is counted already into its place.
-    fn insert(&mut self, message: Arc<Message>) -> Change {
+    fn insert(&mut self, message: Message) -> Change {
         let size = message.size() as u64;
         let levels = message.topic().split('/');
         let node = levels.fold(ROOT, |node, level| self.tree.child_or_insert(node, level));
@@ -143,7 +153,7 @@ impl RetainedTree {
         Change { node, replaced, is_kept: true, number }
     }
 
-    pub(crate) fn get(&self, topic: &str) -> Option<&Arc<Message>> {
+    pub(crate) fn get(&self, topic: &str) -> Option<&Message> {
         match self.tree.find(topic) {
             NONE => None,
             node => self.tree.value(node).message.as_ref(),
@@ -157,7 +167,7 @@ impl RetainedTree {
         Change { node, replaced, is_kept: false, number }
     }
 
-    fn take(&mut self, node: NodeIndex) -> Option<(Arc<Message>, u64)> {
+    fn take(&mut self, node: NodeIndex) -> Option<(Message, u64)> {
         let value = self.tree.value_mut(node);
         let (message, number) = (value.message.take()?, std::mem::take(&mut value.number));
         self.messages -= 1;
@@ -237,7 +247,7 @@ impl RetainedTree {
 
     /// Returns the next message of a walk, visiting at most `*budget` nodes; `None` if the walk is
     /// at its end or the budget is used up (see [`RetainedWalk::is_done`]).
-    pub(crate) fn walk(&self, walk: &mut RetainedWalk, budget: &mut usize) -> Option<Arc<Message>> {
+    pub(crate) fn walk(&self, walk: &mut RetainedWalk, budget: &mut usize) -> Option<Message> {
         while *budget > 0 {
             let step = walk.stack.pop()?;
             *budget -= 1;
@@ -248,7 +258,7 @@ impl RetainedTree {
         None
     }
 
-    fn visit(&self, walk: &mut RetainedWalk, step: Step) -> Option<Arc<Message>> {
+    fn visit(&self, walk: &mut RetainedWalk, step: Step) -> Option<Message> {
         let Step { node, rest, kind } = step;
         let StepKind::Siblings { whole_subtree } = kind else {
             return self.descend(walk, node, rest);
@@ -268,12 +278,7 @@ impl RetainedTree {
     }
 
     /// Goes on from a node that the filter's levels up to `rest` led to.
-    fn descend(
-        &self,
-        walk: &mut RetainedWalk,
-        node: NodeIndex,
-        rest: usize,
-    ) -> Option<Arc<Message>> {
+    fn descend(&self, walk: &mut RetainedWalk, node: NodeIndex, rest: usize) -> Option<Message> {
         let Some(remaining) = walk.filter.get(rest..) else {
             return self.tree.value(node).message.clone();
         };
@@ -330,7 +335,7 @@ mod tests {
     use crate::base::identity::Identity;
     use crate::base::message::{Attributes, Message, Publication};
 
-    fn message(topic: &str, payload: &str) -> Arc<Message> {
+    fn message(topic: &str, payload: &str) -> Message {
         let attributes = Attributes {
             qos: QoS::AtMostOnce,
             retain: true,

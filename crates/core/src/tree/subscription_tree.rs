@@ -10,8 +10,9 @@ use midge_codec::{QoS, SubscriptionOptions};
 use slab::Slab;
 
 use crate::base::identity::{GroupId, SessionSlot, WorkerId};
+use crate::base::worker_set::WorkerSet;
 use crate::tree::keyed_list::{Keyed, KeyedList};
-use crate::tree::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant, levels};
+use crate::tree::level_tree::{LevelTree, NONE, NodeIndex, ROOT, Vacant, first_level_len, levels};
 
 /// One Session's subscription to one filter, as small as it gets: a fan-out walks over thousands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,7 @@ pub(crate) struct PackedOptions(u8);
 pub(crate) struct FilterNode {
     plus: NodeIndex,
     hash: NodeIndex,
-    /// The number of the node's [`Others`], or `NONE`.
-    others: u32,
+    others: OthersHere,
     local: SubscriberList,
 }
 
@@ -55,11 +55,16 @@ enum SubscriberList {
     Many(u32),
 }
 
+/// Nobody (0), one bit for each other worker with subscribers, or the number of the node's
+/// [`Others`], with a bit that says so. Most nodes need none of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct OthersHere(u32);
+
 /// Who else wants what a filter matches.
 #[derive(Debug, Default)]
 struct Others {
     /// Other workers with subscribers to this filter.
-    remote: u64,
+    remote: WorkerSet,
     shared: Option<Box<KeyedList<GroupId>>>,
 }
 
@@ -102,6 +107,11 @@ impl SubscriptionTree {
         Self { tree: LevelTree::new(seed), sets, others, subscriptions: 0 }
     }
 
+    /// Makes room for this many filters more.
+    pub(crate) fn reserve(&mut self, filters: usize) {
+        self.tree.reserve(filters);
+    }
+
     /// Adds a local subscriber or replaces what the Session had for this filter. Returns true if it
     /// is the first local one: other workers have to be told.
     pub(crate) fn insert(&mut self, filter: &str, subscriber: Subscriber) -> bool {
@@ -133,13 +143,13 @@ impl SubscriptionTree {
     pub(crate) fn set_remote(&mut self, filter: &str, worker: WorkerId, wanted: bool) {
         if wanted {
             let node = self.node_or_insert(filter);
-            self.others_mut(node).remote |= worker.bit();
-            return;
+            let remote = self.remote_workers(node).union(WorkerSet::one(worker));
+            return self.set_remote_workers(node, remote);
         }
         let node = self.tree.find(filter);
         if node != NONE {
-            self.others_mut(node).remote &= !worker.bit();
-            self.drop_empty_others(node);
+            let remote = self.remote_workers(node).without(worker);
+            self.set_remote_workers(node, remote);
             self.prune(node);
         }
     }
@@ -163,7 +173,8 @@ impl SubscriptionTree {
                 *groups = None;
             }
         }
-        self.drop_empty_others(node);
+        let remote = self.remote_workers(node);
+        self.set_remote_workers(node, remote);
         self.prune(node);
     }
 
@@ -175,7 +186,10 @@ impl SubscriptionTree {
         scratch.frontier.push(ROOT);
         // Server topics are not matched by a filter that begins with a wildcard [MQTT-4.7.2-1].
         let mut wildcards_apply = !topic.starts_with('$');
+        let mut at = 0;
         for level in levels(topic) {
+            at += level.len() + 1;
+            let rest = topic.as_bytes().get(at..);
             let mut level_hash = None;
             let mut hash_level = || *level_hash.get_or_insert_with(|| self.tree.hash_level(level));
             scratch.visited += scratch.frontier.len();
@@ -184,9 +198,12 @@ impl SubscriptionTree {
                 let value = self.tree.value(node);
                 if wildcards_apply {
                     push_node(&mut scratch.matched, value.hash);
-                    push_node(&mut scratch.next, value.plus);
+                    let (next, matched) = (&mut scratch.next, &mut scratch.matched);
+                    scratch.visited += self.step(value.plus, rest, next, matched);
                 }
-                push_node(&mut scratch.next, self.tree.child(node, level, &mut hash_level));
+                let child = self.tree.child(node, level, &mut hash_level);
+                let (next, matched) = (&mut scratch.next, &mut scratch.matched);
+                scratch.visited += self.step(child, rest, next, matched);
             }
             std::mem::swap(&mut scratch.frontier, &mut scratch.next);
             if scratch.frontier.is_empty() {
@@ -204,6 +221,29 @@ impl SubscriptionTree {
         }
     }
 
+    /// Goes on to a node with the `rest` of the topic behind the node's level: it is `next`, or, if
+    /// it stands for the rest of its filter, has matched or not. Returns how many nodes that took.
+    #[inline]
+    fn step(
+        &self,
+        node: NodeIndex,
+        rest: Option<&[u8]>,
+        next: &mut Vec<NodeIndex>,
+        matched: &mut Vec<NodeIndex>,
+    ) -> usize {
+        if node == NONE {
+            return 0;
+        }
+        let Some(filter) = self.tree.rest(node) else {
+            next.push(node);
+            return 0;
+        };
+        if matches_rest(filter, rest) {
+            matched.push(node);
+        }
+        1
+    }
+
     /// The local subscribers of a matched node.
     #[inline]
     pub(crate) fn subscribers(&self, node: NodeIndex) -> &[Subscriber] {
@@ -214,24 +254,30 @@ impl SubscriptionTree {
         }
     }
 
-    /// The other workers that have subscribers at a matched node, as a set of bits.
+    /// The other workers that have subscribers at a matched node.
     #[inline]
-    pub(crate) fn remote_workers(&self, node: NodeIndex) -> u64 {
-        match self.tree.value(node).others {
-            NONE => 0,
-            number => self.others[number as usize].remote,
+    pub(crate) fn remote_workers(&self, node: NodeIndex) -> WorkerSet {
+        let others = self.tree.value(node).others;
+        match others.number() {
+            None => WorkerSet::of_packed(others.0),
+            Some(number) => self.others[number].remote,
         }
     }
 
     /// The shared subscriptions of a matched node.
     #[inline]
     pub(crate) fn groups(&self, node: NodeIndex) -> &[GroupId] {
-        match self.tree.value(node).others {
-            NONE => &[],
-            number => {
-                self.others[number as usize].shared.as_ref().map_or(&[], |groups| groups.list())
-            }
+        match self.tree.value(node).others.number() {
+            None => &[],
+            Some(number) => self.others[number].shared.as_ref().map_or(&[], |groups| groups.list()),
         }
+    }
+
+    /// Gives back the room of subscriptions that have gone.
+    pub(crate) fn give_back(&mut self) {
+        self.tree.give_back();
+        self.sets.shrink_to_fit();
+        self.others.shrink_to_fit();
     }
 
     /// How many local subscriptions there are.
@@ -278,34 +324,37 @@ impl SubscriptionTree {
     }
 
     fn others_mut(&mut self, node: NodeIndex) -> &mut Others {
-        let value = self.tree.value_mut(node);
-        if value.others == NONE {
-            value.others = self.others.insert(Others::default()) as u32;
-        }
-        &mut self.others[value.others as usize]
+        let here = &mut self.tree.value_mut(node).others;
+        let number = here.number().unwrap_or_else(|| {
+            let others = Others { remote: WorkerSet::of_packed(here.0), shared: None };
+            let number = self.others.insert(others);
+            *here = OthersHere(number as u32 | OthersHere::IS_NUMBER);
+            number
+        });
+        &mut self.others[number]
     }
 
-    fn drop_empty_others(&mut self, node: NodeIndex) {
-        let number = &mut self.tree.value_mut(node).others;
-        let is_empty = |others: &Others| others.remote == 0 && others.shared.is_none();
-        if *number != NONE && is_empty(&self.others[*number as usize]) {
-            self.others.remove(*number as usize);
-            *number = NONE;
+    /// Sets the other workers with subscribers, where the node itself has room for them if it can.
+    fn set_remote_workers(&mut self, node: NodeIndex, remote: WorkerSet) {
+        let here = &mut self.tree.value_mut(node).others;
+        let number = here.number();
+        let has_groups = number.is_some_and(|number| self.others[number].shared.is_some());
+        let Some(packed) = remote.packed().filter(|_| !has_groups) else {
+            self.others_mut(node).remote = remote;
+            return;
+        };
+        *here = OthersHere(packed);
+        if let Some(number) = number {
+            self.others.remove(number);
         }
     }
 
     fn node_or_insert(&mut self, filter: &str) -> NodeIndex {
-        let mut node = ROOT;
-        for level in filter.split('/') {
-            let child = self.tree.child_or_insert(node, level);
-            match level {
-                "+" => self.tree.value_mut(node).plus = child,
-                "#" => self.tree.value_mut(node).hash = child,
-                _ => (),
-            }
-            node = child;
-        }
-        node
+        self.tree.insert(filter, |parent, level, child| match level {
+            "+" => parent.plus = child,
+            "#" => parent.hash = child,
+            _ => (),
+        })
     }
 
     fn prune(&mut self, node: NodeIndex) {
@@ -320,15 +369,25 @@ impl SubscriptionTree {
     }
 }
 
+impl OthersHere {
+    /// Set: the other bits are a number.
+    const IS_NUMBER: u32 = 1 << 31;
+
+    #[inline]
+    fn number(self) -> Option<usize> {
+        (self.0 & Self::IS_NUMBER != 0).then_some((self.0 & !Self::IS_NUMBER) as usize)
+    }
+}
+
 impl FilterNode {
     fn is_end_of_no_filter(&self) -> bool {
-        self.others == NONE && matches!(self.local, SubscriberList::None)
+        self.others == OthersHere::default() && matches!(self.local, SubscriberList::None)
     }
 }
 
 impl Default for FilterNode {
     fn default() -> Self {
-        Self { plus: NONE, hash: NONE, others: NONE, local: SubscriberList::None }
+        Self { plus: NONE, hash: NONE, others: OthersHere::default(), local: SubscriberList::None }
     }
 }
 
@@ -355,6 +414,10 @@ impl Keyed for GroupId {
 }
 
 impl PackedOptions {
+    pub(crate) fn to_byte(self) -> u8 {
+        self.0
+    }
+
     pub(crate) fn qos(self) -> QoS {
         QoS::from_bits(self.0 & 0b11).unwrap_or(QoS::ExactlyOnce)
     }
@@ -374,6 +437,30 @@ impl From<SubscriptionOptions> for PackedOptions {
     }
 }
 
+/// Whether the rest of a filter matches the rest of a topic. Both are absent if nothing is left.
+fn matches_rest(filter: &[u8], topic: Option<&[u8]>) -> bool {
+    let (mut filter, mut topic) = (Some(filter), topic);
+    while let Some((level, behind)) = filter.map(first_level) {
+        if level == b"#" {
+            return true; // `a/#` matches `a`, too [MQTT-4.7.1-2]
+        }
+        let Some((name, name_behind)) = topic.map(first_level) else {
+            return false;
+        };
+        if level != b"+" && level != name {
+            return false;
+        }
+        (filter, topic) = (behind, name_behind);
+    }
+    topic.is_none()
+}
+
+/// The first level, and what is behind it.
+fn first_level(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let length = first_level_len(path);
+    (&path[..length], path.get(length + 1..))
+}
+
 #[inline]
 fn push_node(nodes: &mut Vec<NodeIndex>, node: NodeIndex) {
     if node != NONE {
@@ -387,8 +474,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{Filler, MatchScratch, Subscriber, SubscriptionTree};
-    use crate::base::identity::GroupId;
-    use crate::base::identity::WorkerId;
+    use crate::base::identity::{GroupId, WorkerId};
+    use crate::base::worker_set::WorkerSet;
 
     fn subscriber(session: u32) -> Subscriber {
         let options = SubscriptionOptions::default().into();
@@ -443,9 +530,10 @@ mod tests {
         tree.add_group("a/+", group);
         let mut scratch = MatchScratch::default();
         tree.match_topic_name("a/b", &mut scratch);
-        let remote = scratch.matched.iter().fold(0, |set, &node| set | tree.remote_workers(node));
+        let remote = scratch.matched.iter().map(|&node| tree.remote_workers(node));
+        let remote = remote.fold(WorkerSet::EMPTY, WorkerSet::union);
         let groups: Vec<_> = scratch.matched.iter().flat_map(|&node| tree.groups(node)).collect();
-        assert_eq!((remote, groups), (1 << 3, vec![&group]));
+        assert_eq!((remote, groups), (WorkerSet::one(WorkerId::new(3)), vec![&group]));
         tree.set_remote("a/#", WorkerId::new(3), false);
         tree.remove_group("a/+", group);
         assert_eq!(tree.tree.len(), 0);

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType, ReasonCode};
 
 use crate::base::identity::{ConnectionId, SessionId, WorkerId};
+use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::{Peer, PeerMessage, Ticket};
 use crate::boundary::turn::Turn;
 
@@ -33,9 +34,12 @@ pub(crate) struct PendingSubscribe {
     needs_fence: bool,
 }
 
-/// One filter of a pending SUBSCRIBE that another worker decides about.
+/// One filter of a pending SUBSCRIBE that another worker decides about, or of a pending UNSUBSCRIBE
+/// that it has a part in.
 #[derive(Debug)]
 pub(crate) struct RemoteStep {
+    /// The worker that was asked.
+    pub(crate) home: WorkerId,
     pub(crate) subscribe: Ticket,
     pub(crate) index: usize,
     /// The subscription's name in its Session.
@@ -47,7 +51,8 @@ pub(crate) struct RemoteStep {
 /// What happens when all workers have passed a fence.
 #[derive(Debug, Default)]
 struct BehindFence {
-    remaining: usize,
+    /// The workers that have not passed it.
+    awaited: WorkerSet,
     subscribes: Vec<Ticket>,
     answers: Vec<(WorkerId, PeerMessage)>,
 }
@@ -153,6 +158,14 @@ impl PendingSubscribe {
 }
 
 impl Pending {
+    /// Gives back the room of what has left.
+    pub(crate) fn give_back(&mut self) {
+        let Self { subscribes, steps, fences, .. } = self;
+        subscribes.shrink_to(subscribes.len() * 2);
+        steps.shrink_to(steps.len() * 2);
+        fences.shrink_to(fences.len() * 2);
+    }
+
     pub(crate) fn ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         self.last_ticket
@@ -198,28 +211,38 @@ impl Pending {
         self.subscribes.remove(&ticket)
     }
 
-    /// Ends a turn: asks all other workers to say when they have seen what it announced.
-    pub(crate) fn raise_fence(&mut self, workers: impl Iterator<Item = WorkerId>, turn: &mut Turn) {
+    /// Ends a turn: asks all other workers to say when they have seen what it announced. Returns
+    /// the SUBSCRIBE packets for which there is nobody to ask.
+    pub(crate) fn raise_fence(&mut self, others: WorkerSet, turn: &mut Turn) -> Vec<Ticket> {
         if !self.has_work() {
-            return;
+            return Vec::new();
         }
         let ticket = self.ticket();
-        let mut behind = std::mem::take(&mut self.open);
-        for worker in workers {
-            behind.remaining += 1;
+        let behind = BehindFence { awaited: others, ..std::mem::take(&mut self.open) };
+        for worker in others {
             turn.fx.send(worker, Peer::Fence(ticket).into());
         }
         self.fences.insert(ticket, behind);
+        self.lift_if_passed(ticket, turn)
     }
 
     /// Notes that another worker has passed a fence. If it was the last one, sends the answers that
     /// waited for it, and returns the SUBSCRIBE packets that did.
-    pub(crate) fn pass_fence(&mut self, ticket: Ticket, turn: &mut Turn) -> Vec<Ticket> {
-        let Some(fence) = self.fences.get_mut(&ticket) else {
-            return Vec::new();
-        };
-        fence.remaining -= 1;
-        if fence.remaining > 0 {
+    pub(crate) fn pass_fence(
+        &mut self,
+        by: WorkerId,
+        ticket: Ticket,
+        turn: &mut Turn,
+    ) -> Vec<Ticket> {
+        let fence = self.fences.get_mut(&ticket);
+        match fence.is_some_and(|fence| fence.awaited.remove(by)) {
+            true => self.lift_if_passed(ticket, turn),
+            false => Vec::new(),
+        }
+    }
+
+    fn lift_if_passed(&mut self, ticket: Ticket, turn: &mut Turn) -> Vec<Ticket> {
+        if self.fences.get(&ticket).is_none_or(|fence| !fence.awaited.is_empty()) {
             return Vec::new();
         }
         let behind = self.fences.remove(&ticket).unwrap_or_default();
@@ -227,6 +250,33 @@ impl Pending {
             turn.fx.send(worker, answer);
         }
         behind.subscribes
+    }
+
+    /// Takes a worker that is gone out of everything that waits for it: it passes no fence, nothing
+    /// is told to it, and it decides about nothing. Returns the SUBSCRIBE packets that waited only
+    /// for it to pass a fence, and the tickets of the steps that it was to decide about, both in
+    /// the order in which they began to wait.
+    pub(crate) fn forget_worker(
+        &mut self,
+        gone: WorkerId,
+        turn: &mut Turn,
+    ) -> (Vec<Ticket>, Vec<Ticket>) {
+        let is_for_others = |(to, _): &(WorkerId, PeerMessage)| *to != gone;
+        self.open.answers.retain(is_for_others);
+        let mut fences: Vec<_> = self.fences.keys().copied().collect();
+        fences.sort_unstable();
+        let mut subscribes = Vec::new();
+        for ticket in fences {
+            if let Some(fence) = self.fences.get_mut(&ticket) {
+                fence.answers.retain(is_for_others);
+                fence.awaited.remove(gone);
+            }
+            subscribes.append(&mut self.lift_if_passed(ticket, turn));
+        }
+        let steps = self.steps.iter().filter(|(_, step)| step.home == gone);
+        let mut steps: Vec<_> = steps.map(|(&ticket, _)| ticket).collect();
+        steps.sort_unstable();
+        (subscribes, steps)
     }
 
     /// Whether a fence has to be raised at the end of the next turn. Subscriptions made after the

@@ -2,17 +2,24 @@
 //! not leave before it is durable.
 //!
 //! A worker's turn is one *round*. What the worker keeps goes into the turn's commit. What other
-//! workers keep on its behalf goes into theirs: at the end of the turn it asks them, and they
-//! answer when their commits are on the way. The store takes commits in order: once all have
-//! answered, the receipt of one more commit of this worker says that everything in the round is
-//! durable. So an acknowledgement waits first for the answers (*gathering*), then for a receipt
-//! (*committing*); if no other worker was involved, only for the receipt of its own turn.
+//! workers keep on its behalf goes into theirs: at the end of the turn it asks them, and their
+//! answers say that it is kept ([`Assurance`]). Workers with one journal answer when their commits
+//! are on the way there: the store takes commits in order, so once all have answered, the receipt
+//! of one more commit of this worker says that everything in the round is durable. So an
+//! acknowledgement waits first for the answers (*gathering*), then for a receipt (*committing*); if
+//! no other worker was involved, only for the receipt of its own turn.
 //!
-//! An acknowledgement must never overtake an earlier one, and none must be forgotten.
+//! An acknowledgement must never overtake an earlier one, and none must be forgotten. None must say
+//! that something is kept that only a worker that is gone was given (`voids`).
 
+mod answers;
 mod moving;
+mod questions;
+#[cfg(test)]
+mod tests;
+pub(crate) mod voids;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -22,11 +29,14 @@ use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identity::{ConnectionId, Identity, SessionId, WorkerId};
-use crate::boundary::peer_messages::{Peer, QuestionId, Ticket};
+use crate::base::worker_set::WorkerSet;
+use crate::boundary::peer_messages::{Assurance, Peer, QuestionId, Ticket};
 use crate::boundary::store_records::{
     Commit, Enqueue, Owner, Receipt, Round, StoreOp, StoredDelivery,
 };
 use crate::boundary::turn::Turn;
+use answers::{Answer, Asked, PassedOn};
+use questions::Question;
 
 pub(crate) use moving::Postponed;
 
@@ -39,8 +49,8 @@ pub(crate) enum Held {
     Published(u64, Result<usize, DropReason>),
     /// A CONNACK leaves.
     Connected(ConnectionId),
-    /// The store knows that a Session of this Client has ended.
-    Ended(Arc<Identity>),
+    /// The store knows that a Session of this Client has ended, which has this number there.
+    Ended(Arc<Identity>, u64),
     /// One thing less that a SUBACK or UNSUBACK waits for.
     Subscribed(Ticket),
     /// A Session's queue, which waited for a QoS 2 message to become durable, may go on.
@@ -50,20 +60,8 @@ pub(crate) enum Held {
     Ahead(SessionId, u64),
     /// Something whose outcome depends on another worker, which was asked under this ticket.
     Asked(QuestionId, Box<Held>),
-}
-
-/// A question to another worker, until everything that waits for its answer has left.
-#[derive(Debug)]
-struct Question {
-    /// The round whose end waits for the answer.
-    round: u64,
-    /// How many acknowledgements wait to say what came of it.
-    waiting: u32,
-    is_refused: bool,
-    /// The QoS 2 message that the question is about.
-    packet: Option<(SessionId, PacketIdentifier)>,
-    /// The record at the round's end that remembers its Packet Identifier, if there is one.
-    deferred: Option<usize>,
+    /// Something that would say that everything in a round is kept, and not all of it is.
+    Withheld(Box<Held>),
 }
 
 /// One of the four acknowledgements, before it leaves.
@@ -76,6 +74,13 @@ pub(crate) struct HeldAcknowledgement {
     pub(crate) explanation: Option<&'static str>,
 }
 
+impl HeldAcknowledgement {
+    /// Whether it tells a publisher that its message is kept.
+    fn is_of_publisher(&self) -> bool {
+        matches!(self.kind, PacketType::PubAck | PacketType::PubRec)
+    }
+}
+
 /// The commits and rounds of one worker.
 #[derive(Debug)]
 pub(crate) struct Rounds {
@@ -84,8 +89,15 @@ pub(crate) struct Rounds {
     is_enabled: bool,
     /// Whether the store takes no new messages.
     is_full: bool,
-    /// Workers that have Sessions in the store, as a set of bits: only they are asked.
-    storing: u64,
+    /// The workers that are there, this one among them.
+    members: WorkerSet,
+    /// Whether some worker is gone.
+    is_short: bool,
+    /// Workers that have Sessions in the store: only they are asked. Those that are gone stay in
+    /// it, because nobody else keeps messages for their Sessions.
+    storing: WorkerSet,
+    /// Workers whose journals are not this worker's.
+    own_journals: WorkerSet,
 
     /// The number of the open commit; `ops` is what is in it.
     commit: u64,
@@ -107,10 +119,11 @@ pub(crate) struct Rounds {
     told: Box<[Option<Round>]>,
     /// The round that each worker has told this one last.
     heard: Box<[Option<Round>]>,
-    /// For rounds of other workers: the workers, as a set of bits, to which this one has passed
-    /// something on.
-    passed_on: HashMap<Round, u64, foldhash::fast::FixedState>,
+    /// For rounds of other workers: to whom this one has passed something on.
+    passed_on: HashMap<Round, PassedOn, foldhash::fast::FixedState>,
     to_answer: Vec<Asked>,
+    /// Answers that leave when the open commit is durable.
+    ready_answers: Vec<Answer>,
     /// The last ticket that was given to a question of another worker, under which this one asks
     /// others in turn. Questions about this worker's own rounds have ticket 0.
     last_ticket: Ticket,
@@ -124,14 +137,20 @@ pub(crate) struct Rounds {
     last_question: u64,
     /// Without a store: what has waited for other workers only.
     answered: Vec<Held>,
+    /// Rounds that will never be confirmed although their workers are there.
+    void: BTreeSet<Round>,
+    /// What the core has not heard yet about rounds of this worker that are void.
+    voided: Vec<voids::Voided>,
+    /// Of whom the store has more than it would have if no worker were gone.
+    unfinished: BTreeSet<Owner>,
 }
 
 /// The round of this turn.
 #[derive(Debug)]
 struct OpenRound {
     number: u64,
-    /// Workers that have got something to keep or were asked for a verdict, as a set of bits.
-    asked: u64,
+    /// Workers that have got something to keep or were asked for a verdict.
+    asked: WorkerSet,
     end: RoundEnd,
 }
 
@@ -148,12 +167,17 @@ struct RoundEnd {
     confirms: bool,
     /// Whether this worker has kept such messages.
     is_provisional: bool,
+    /// Sessions that have ended and of whose messages some were passed on in it.
+    passed_on_of: Vec<Owner>,
+    /// Whether some of it was given only to a worker that is gone.
+    is_broken: bool,
 }
 
 /// A round that waits for other workers, or for fan-outs that were put off.
 #[derive(Debug)]
 struct Gathering {
-    answers: u32,
+    /// The workers whose answers are outstanding.
+    awaited: WorkerSet,
     /// What has to be done first.
     postponed: Postponed,
     end: RoundEnd,
@@ -165,19 +189,8 @@ struct Committing {
     commit: u64,
     durability: Durability,
     ends: Vec<RoundEnd>,
-}
-
-/// Another worker's question that is not answered yet.
-#[derive(Debug)]
-struct Asked {
-    by: WorkerId,
-    round: Round,
-    /// The ticket that the answer has to name.
-    ticket: Ticket,
-    /// The ticket named by the workers that have to answer first.
-    own_ticket: Ticket,
-    answers: u32,
-    postponed: Postponed,
+    /// Answers to workers with other journals, which say that this commit is durable.
+    answers: Vec<Answer>,
 }
 
 /// A point in time, to find out whether something was kept, or sent to be kept, since then.
@@ -194,7 +207,10 @@ impl Rounds {
             worker,
             is_enabled,
             is_full: false,
-            storing: 0,
+            members: WorkerSet::first(workers),
+            is_short: false,
+            storing: WorkerSet::EMPTY,
+            own_journals: WorkerSet::EMPTY,
             commit: 1,
             ops: Vec::new(),
             ready: Vec::new(),
@@ -208,6 +224,7 @@ impl Rounds {
             heard: vec![None; workers].into_boxed_slice(),
             passed_on: HashMap::default(),
             to_answer: Vec::new(),
+            ready_answers: Vec::new(),
             last_ticket: 0,
             confirmed: vec![0; workers].into_boxed_slice(),
             unconfirmed: vec![BTreeMap::new(); workers].into_boxed_slice(),
@@ -215,6 +232,9 @@ impl Rounds {
             questions: HashMap::default(),
             last_question: 0,
             answered: Vec::new(),
+            void: BTreeSet::new(),
+            voided: Vec::new(),
+            unfinished: BTreeSet::new(),
         }
     }
 
@@ -248,7 +268,7 @@ impl Rounds {
         let (exactly_once, durability) =
             (attributes.qos == QoS::ExactlyOnce, attributes.durability);
         let delivery = StoredDelivery {
-            message: Arc::clone(&delivery.message),
+            message: delivery.message.clone(),
             qos: delivery.qos,
             retain: delivery.retain,
             identifiers: delivery.identifiers.clone(),
@@ -307,78 +327,6 @@ impl Rounds {
         Some(to)
     }
 
-    /// Asks another worker to say so if it refuses something that is sent to it now. What is held
-    /// under the returned ticket waits for its answer.
-    pub(crate) fn ask(&mut self, to: WorkerId) -> QuestionId {
-        debug_assert!(self.origin.is_none(), "only publishers of this worker ask");
-        self.open.asked |= to.bit();
-        let ticket = QuestionId::MIN.saturating_add(self.last_question);
-        self.last_question = ticket.get();
-        let round = self.open.number;
-        let question =
-            Question { round, waiting: 0, is_refused: false, packet: None, deferred: None };
-        self.questions.insert(ticket, question);
-        ticket
-    }
-
-    /// Notes that the question is about a QoS 2 message with this Packet Identifier. `is_kept` says
-    /// whether the last record that was put behind the round remembers it.
-    pub(crate) fn note_packet(
-        &mut self,
-        ticket: QuestionId,
-        session: SessionId,
-        packet_id: PacketIdentifier,
-        is_kept: bool,
-    ) {
-        let last = self.open.end.deferred.len().checked_sub(1).filter(|_| is_kept);
-        if let Some(question) = self.questions.get_mut(&ticket) {
-            (question.packet, question.deferred) = (Some((session, packet_id)), last);
-        }
-    }
-
-    /// Whether this question is open.
-    pub(crate) fn is_asking(&self, ticket: QuestionId) -> bool {
-        self.questions.contains_key(&ticket)
-    }
-
-    /// Holds back something that tells what came of a question.
-    pub(crate) fn hold_asked(&mut self, ticket: QuestionId, held: Held, durability: Durability) {
-        if let Some(question) = self.questions.get_mut(&ticket) {
-            question.waiting += 1;
-        }
-        self.hold(Held::Asked(ticket, Box::new(held)), durability);
-    }
-
-    /// Notes that the other worker has refused. Returns the Packet Identifier that is free again.
-    pub(crate) fn refuse(&mut self, ticket: QuestionId) -> Option<(SessionId, PacketIdentifier)> {
-        let question = self.questions.get_mut(&ticket)?;
-        question.is_refused = true;
-        let first = self.gathering.front().map_or(0, |waiting| waiting.end.number);
-        let round = question.round.checked_sub(first).map(|index| index as usize);
-        let waiting = round.and_then(|index| self.gathering.get_mut(index));
-        if let (Some(waiting), Some(index)) = (waiting, question.deferred)
-            && let Some(op) = waiting.end.deferred.get_mut(index)
-            && let StoreOp::AwaitRelease { session, packet_id } = *op
-        {
-            *op = StoreOp::Released { session, packet_id };
-        }
-        question.packet
-    }
-
-    /// Whether the other worker has refused. Called for each thing held under this ticket when it
-    /// leaves.
-    pub(crate) fn take_refusal(&mut self, ticket: QuestionId) -> bool {
-        let Some(question) = self.questions.get_mut(&ticket) else {
-            return false;
-        };
-        let is_refused = question.is_refused;
-        question.waiting -= 1;
-        if question.waiting == 0 {
-            self.questions.remove(&ticket);
-        }
-        is_refused
-    }
-
     pub(crate) fn take_answered(&mut self) -> Vec<Held> {
         std::mem::take(&mut self.answered)
     }
@@ -434,20 +382,21 @@ impl Rounds {
     #[inline]
     pub(crate) fn is_confirmed(&self, round: Round) -> bool {
         self.confirmed[round.worker.index()] >= round.number
+            && (self.void.is_empty() || !self.void.contains(&round))
     }
 
     /// Notes that a worker has Sessions in the store; it counts as such from now on.
     pub(crate) fn note_storing(&mut self, worker: WorkerId) {
-        self.storing |= worker.bit();
+        self.storing.insert(worker);
     }
 
     pub(crate) fn is_storing(&self, worker: WorkerId) -> bool {
-        self.storing & worker.bit() != 0
+        self.storing.contains(worker)
     }
 
     /// Whether one of these workers has Sessions in the store.
-    pub(crate) fn any_stores(&self, workers: u64) -> bool {
-        self.storing & workers != 0
+    pub(crate) fn any_stores(&self, workers: WorkerSet) -> bool {
+        self.storing.intersects(workers)
     }
 
     /// From now on, things are done on behalf of a round of which something was put off.
@@ -472,57 +421,29 @@ impl Rounds {
         if !self.is_enabled || durability == Durability::Memory || qos == QoS::AtMostOnce {
             return;
         }
-        let (round, known) = match self.origin {
-            Some(round) => (round, self.passed_on.entry(round).or_insert(0)),
+        self.sent += 1;
+        let is_there = self.members.contains(to);
+        let round = match self.origin {
+            Some(round) => {
+                let passed_on = self.passed_on.entry(round).or_default();
+                passed_on.is_broken |= !is_there;
+                if is_there {
+                    passed_on.to.insert(to);
+                }
+                round
+            }
             None => {
-                let number = self.open.number;
                 self.open.end.promise(durability);
                 self.open.end.confirms |= qos == QoS::ExactlyOnce;
-                (Round { worker: self.worker, number }, &mut self.open.asked)
+                self.open.end.is_broken |= !is_there;
+                if is_there {
+                    self.open.asked.insert(to);
+                }
+                self.open_round()
             }
         };
-        self.sent += 1;
-        *known |= to.bit();
-        if self.told[to.index()].replace(round) != Some(round) {
+        if is_there && self.told[to.index()].replace(round) != Some(round) {
             turn.fx.send(to, Peer::Round(round).into());
-        }
-    }
-
-    /// Handles the question of another worker that has sent all that it had to send in this round.
-    pub(crate) fn handle_ask(
-        &mut self,
-        by: WorkerId,
-        round: Round,
-        ticket: Ticket,
-        postponed: Postponed,
-        turn: &mut Turn,
-    ) {
-        let postponed = if self.is_enabled { postponed } else { Postponed::NONE };
-        self.last_ticket += 1;
-        let own_ticket = self.last_ticket;
-        let mut passed_on = self.passed_on.remove(&round).unwrap_or(0);
-        let answers = passed_on.count_ones();
-        while passed_on != 0 {
-            let to = WorkerId::new(passed_on.trailing_zeros() as usize);
-            turn.fx.send(to, Peer::Ask { round, ticket: own_ticket }.into());
-            passed_on &= passed_on - 1;
-        }
-        self.to_answer.push(Asked { by, round, ticket, own_ticket, answers, postponed });
-    }
-
-    /// Handles the answer that another worker's part of a round is on its way to the store.
-    pub(crate) fn handle_answer(&mut self, round: Round, ticket: Ticket) {
-        let answers = if ticket == 0 {
-            let mut gathering = self.gathering.iter_mut();
-            let waiting = gathering.find(|waiting| waiting.end.number == round.number);
-            waiting.map(|waiting| &mut waiting.answers)
-        } else {
-            let mut to_answer = self.to_answer.iter_mut();
-            let asked = to_answer.find(|asked| asked.own_ticket == ticket);
-            asked.map(|asked| &mut asked.answers)
-        };
-        if let Some(answers) = answers {
-            *answers -= 1;
         }
     }
 
@@ -541,13 +462,16 @@ impl Rounds {
         !self.ops.is_empty()
             || !self.ready.is_empty()
             || !self.open.is_idle()
-            || self.to_answer.iter().any(|asked| asked.answers == 0)
-            || self.gathering.front().is_some_and(|front| front.answers == 0)
+            || self.to_answer.iter().any(|asked| asked.awaited.is_empty())
+            || self.gathering.front().is_some_and(|front| front.awaited.is_empty())
     }
 
     /// Whether rounds wait for other workers, or other workers for this one.
     pub(crate) fn is_gathering(&self) -> bool {
-        !self.gathering.is_empty() || !self.to_answer.is_empty()
+        let owes_answers = |it: &Committing| !it.answers.is_empty();
+        !self.gathering.is_empty()
+            || !self.to_answer.is_empty()
+            || self.committing.iter().any(owes_answers)
     }
 
     /// Ends a turn: sends the open round on its way, and whatever is complete now. `pushed` says
@@ -560,19 +484,15 @@ impl Rounds {
         self.close_round(pushed, done, turn);
         while self.gathering.front().is_some_and(|round| round.is_complete(done)) {
             if let Some(Gathering { end, .. }) = self.gathering.pop_front() {
-                self.make_ready(end);
+                self.make_ready(end, turn);
             }
         }
+        let answers = self.take_answers(done);
         self.close_commit(turn);
         // After the commit, which has to be with the store before the other worker hears of it.
-        self.to_answer.retain(|asked| {
-            let is_done = asked.answers == 0 && asked.postponed.is_within(done);
-            if is_done {
-                let (round, ticket) = (asked.round, asked.ticket);
-                turn.fx.send(asked.by, Peer::Answer { round, ticket }.into());
-            }
-            !is_done
-        });
+        for (Answer { to, round, ticket }, assurance) in answers {
+            turn.fx.send(to, Peer::Answer { round, ticket, assurance }.into());
+        }
     }
 
     fn close_round(&mut self, pushed: Postponed, done: Postponed, turn: &mut Turn) {
@@ -581,25 +501,27 @@ impl Rounds {
         }
         let number = self.open.number;
         let round = std::mem::replace(&mut self.open, OpenRound::new(number + 1));
-        let OpenRound { mut asked, end, .. } = round;
-        let answers = asked.count_ones();
-        while asked != 0 {
-            let to = WorkerId::new(asked.trailing_zeros() as usize);
+        let OpenRound { asked, end, .. } = round;
+        for to in asked {
             let round = Round { worker: self.worker, number };
             turn.fx.send(to, Peer::Ask { round, ticket: 0 }.into());
-            asked &= asked - 1;
         }
-        let gathering = Gathering { answers, postponed: pushed, end };
+        let gathering = Gathering { awaited: asked, postponed: pushed, end };
         if self.gathering.is_empty() && gathering.is_complete(done) {
-            self.make_ready(gathering.end);
+            self.make_ready(gathering.end, turn);
         } else {
             self.gathering.push_back(gathering);
         }
     }
 
-    fn make_ready(&mut self, mut end: RoundEnd) {
+    fn make_ready(&mut self, mut end: RoundEnd, turn: &mut Turn) {
+        if end.is_broken {
+            self.void_own(&mut end, turn);
+        } else if !self.unfinished.is_empty() {
+            self.keep_unfinished(&mut end);
+        }
         self.ops.append(&mut end.deferred);
-        if end.confirms || end.is_provisional {
+        if (end.confirms || end.is_provisional) && !end.is_broken {
             self.ops.push(StoreOp::Confirm(Round { worker: self.worker, number: end.number }));
         }
         self.ready.push(end);
@@ -611,6 +533,8 @@ impl Rounds {
             return self.answered.extend(self.ready.drain(..).flat_map(|end| end.held));
         }
         let promise = self.ready.iter().filter_map(|end| end.durability).max();
+        let answers = std::mem::take(&mut self.ready_answers);
+        let promise = if answers.is_empty() { promise } else { Some(Durability::Fsync) };
         if self.ops.is_empty() && promise.is_none() {
             return self.ready.clear();
         }
@@ -619,8 +543,8 @@ impl Rounds {
         let durability = promise.unwrap_or(Durability::Memory);
         turn.fx.commits.push(Commit { number, durability, ops: std::mem::take(&mut self.ops) });
         let ends = std::mem::take(&mut self.ready);
-        if !ends.is_empty() {
-            self.committing.push_back(Committing { commit: number, durability, ends });
+        if !ends.is_empty() || !answers.is_empty() {
+            self.committing.push_back(Committing { commit: number, durability, ends, answers });
         }
     }
 
@@ -629,8 +553,7 @@ impl Rounds {
     }
 
     /// Returns what the receipts release, one commit at a time; `None` if there is no more.
-    /// `others` is the set of workers that hear of confirmed rounds.
-    pub(crate) fn next_released(&mut self, others: u64, turn: &mut Turn) -> Option<Vec<Held>> {
+    pub(crate) fn next_released(&mut self, turn: &mut Turn) -> Option<Vec<Held>> {
         let front = self.committing.front()?;
         let durable = match front.durability {
             Durability::Fsync => self.receipt.synced,
@@ -640,36 +563,39 @@ impl Rounds {
             return None;
         }
         let mut held = Vec::new();
-        for mut end in self.committing.pop_front()?.ends {
+        let Committing { ends, answers, .. } = self.committing.pop_front()?;
+        for mut end in ends {
             self.confirmed[self.worker.index()] = end.number;
             held.append(&mut end.held);
-            if end.confirms {
+            if end.confirms && !end.is_broken {
                 let round = Round { worker: self.worker, number: end.number };
                 held.extend(self.handle_confirmed(round).into_iter().map(Held::Send));
-                self.tell_confirmed(round, others, turn);
+                self.tell_others(&Peer::Confirmed(round), turn);
             }
+        }
+        for Answer { to, round, ticket } in answers {
+            let assurance = Assurance::Durable;
+            turn.fx.send(to, Peer::Answer { round, ticket, assurance }.into());
         }
         Some(held)
     }
 
-    fn tell_confirmed(&self, round: Round, mut others: u64, turn: &mut Turn) {
-        while others != 0 {
-            let to = WorkerId::new(others.trailing_zeros() as usize);
-            turn.fx.send(to, Peer::Confirmed(round).into());
-            others &= others - 1;
+    fn tell_others(&self, message: &Peer, turn: &mut Turn) {
+        for to in self.members.without(self.worker) {
+            turn.fx.send(to, message.clone().into());
         }
     }
 }
 
 impl OpenRound {
     fn new(number: u64) -> Self {
-        Self { number, asked: 0, end: RoundEnd { number, ..RoundEnd::default() } }
+        Self { number, asked: WorkerSet::EMPTY, end: RoundEnd { number, ..RoundEnd::default() } }
     }
 
     fn is_idle(&self) -> bool {
         let RoundEnd { held, deferred, durability, is_provisional, .. } = &self.end;
         let has_end = !held.is_empty() || !deferred.is_empty() || durability.is_some();
-        self.asked == 0 && !has_end && !is_provisional
+        self.asked.is_empty() && !has_end && !is_provisional
     }
 }
 
@@ -681,9 +607,6 @@ impl RoundEnd {
 
 impl Gathering {
     fn is_complete(&self, done: Postponed) -> bool {
-        self.answers == 0 && self.postponed.is_within(done)
+        self.awaited.is_empty() && self.postponed.is_within(done)
     }
 }
-
-#[cfg(test)]
-mod tests;

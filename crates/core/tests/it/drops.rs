@@ -1,8 +1,6 @@
 //! Nothing is dropped silently: each reason is caused here, counted once, and reported with the
 //! topic and the Client concerned.
 
-use std::sync::Arc;
-
 use midge_codec::ReasonCode;
 use midge_core::{
     DropNote, DropReason, Event, Fetched, FetchedEntry, LocalPublish, MemoryPressure,
@@ -89,6 +87,7 @@ fn scenes(reason: DropReason) -> Vec<Scene> {
         DropReason::StoreFull => vec![store_full(), local_store_full()],
         DropReason::Damaged => vec![damaged()],
         DropReason::BrokerEnded => vec![broker_ended()],
+        DropReason::PeerGone => vec![peer_gone()],
     }
 }
 
@@ -310,7 +309,7 @@ fn local_receiver_full() -> Scene {
         (counters.messages_delivered, counters.payload_bytes_delivered)
     };
     assert_eq!(delivered(&node), (1, 1));
-    let message = Arc::clone(&node.local[0].message);
+    let message = node.local[0].message.clone();
     node.call(0, |core, turn| core.note_local_drop(&message, turn));
     assert_eq!(delivered(&node), (0, 0));
     (node, None, false, "t")
@@ -408,4 +407,16 @@ fn broker_ended() -> Scene {
     node.publish(publisher, "t", "x", 1);
     node.call(0, |core, turn| core.drop_volatile(0, turn));
     (node, Some("r"), false, "")
+}
+
+/// Only a worker that is gone could keep the message.
+fn peer_gone() -> Scene {
+    let mut node = Node::new(&Setup { workers: 2, has_store: true, ..Setup::default() });
+    let publisher = node.connect("p");
+    let receiver = node.connect_with(&persistent("r")).0;
+    node.subscribe(receiver, "t", 1);
+    node.freeze(1);
+    node.end_worker(1);
+    node.publish(publisher, "t", "x", 1);
+    (node, Some("p"), true, "t")
 }

@@ -2,7 +2,7 @@
 //! are the same as if the timers had run on time.
 
 use midge_codec::{Connect, ReasonCode};
-use midge_core::{AuthAnswer, Limits};
+use midge_core::{AuthAnswer, Core, Limits};
 
 use crate::node::{Node, Setup, scenario, scenario_with};
 use crate::packets::{persistent, will};
@@ -88,5 +88,33 @@ fn a_session_that_is_over_is_not_counted() {
         node.send(conn, &midge_codec::Packet::Connect(Box::new(other)));
         assert!(!node.is_closed(conn));
         assert_eq!(node.counters().sessions_expired, 1);
+    });
+}
+
+/// Another worker may have stopped already when the effects reach it, and nothing would tell the
+/// store that they are done: after the next start, everything would happen again.
+#[test]
+fn what_is_due_while_the_broker_ends_waits_for_its_next_start() {
+    scenario_with(Setup { has_store: true, ..Setup::default() }, |node| {
+        let absent = node.connect_with(&persistent("absent")).0;
+        node.subscribe(absent, "#", 1);
+        node.lose(absent);
+        let mut packet = expiring("over", 30);
+        let mut message = will("will/over", "gone", 1);
+        message.delay_interval_seconds = Some(20);
+        packet.will = Some(message);
+        let over = node.connect_with(&packet).0;
+        node.lose(over);
+        let publisher = node.connect("publisher");
+        node.publish(publisher, "$delayed/10/t", "x", 1);
+        for worker in 0..node.cores.len() {
+            node.call(worker, Core::begin_drain);
+        }
+        node.settle();
+        let before = node.stored.len();
+        node.advance(60_000);
+        let told: Vec<_> = node.stored[before..].iter().flatten().collect();
+        assert!(told.is_empty(), "{told:?}");
+        assert_eq!((node.sessions(), node.counters().sessions_expired), (2, 0));
     });
 }

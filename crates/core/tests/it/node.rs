@@ -7,7 +7,7 @@
 //! of workers overtake each other.
 
 use core::net::{IpAddr, Ipv4Addr};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IoSlice;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
-    AuthAnswer, AuthRequest, ClientInfo, ConnectionId, Core, CoreConfig, Counters, DropNote,
+    AuthAnswer, AuthRequest, ClientInfo, Close, ConnectionId, Core, CoreConfig, Counters, DropNote,
     DropReason, Durability, DurabilityRules, Effects, Event, Fetch, Limits, LocalDelivery,
     NodeBudget, Opening, Receipt, SharedStrategy, StoreOp, Timestamp, TopicRules, Turn, WorkerId,
 };
@@ -90,8 +90,12 @@ pub(crate) struct Node {
     /// A hash of all effects so far.
     pub(crate) trace: u64,
     pub(crate) turns: usize,
+    /// How many messages workers have sent each other.
+    pub(crate) between_workers: usize,
     /// Whether timers run only when there is nothing else to do, as if workers were too busy.
     pub(crate) has_late_timers: bool,
+    /// Workers that do nothing; nobody has noticed that yet.
+    frozen: BTreeSet<usize>,
 }
 
 /// Where all Clients are.
@@ -227,7 +231,9 @@ impl Node {
             moved: 0,
             trace: 0,
             turns: 0,
+            between_workers: 0,
             has_late_timers: false,
+            frozen: BTreeSet::new(),
         }
     }
 
@@ -359,8 +365,39 @@ impl Node {
         panic!("the node does not come to rest");
     }
 
+    /// Stops a worker: it takes nothing any more and says nothing.
+    pub(crate) fn freeze(&mut self, worker: usize) {
+        self.frozen.insert(worker);
+    }
+
+    /// Tells the others that a worker that does nothing any more is gone, once they have all that
+    /// it has sent.
+    pub(crate) fn end_worker(&mut self, gone: usize) {
+        assert!(self.frozen.contains(&gone), "it goes on");
+        self.settle();
+        let others = (0..self.cores.len()).filter(|worker| !self.frozen.contains(worker));
+        for worker in others.collect::<Vec<_>>() {
+            let (core, turn) = (&mut self.cores[worker], &mut self.current[worker]);
+            core.handle_peer_gone(WorkerId::new(gone), turn);
+        }
+        self.settle();
+    }
+
+    /// Loses what a worker that does nothing any more was about to send to another one.
+    pub(crate) fn lose_unsent(&mut self, frozen: usize, to: usize) {
+        assert!(self.frozen.contains(&frozen), "it goes on");
+        self.links[frozen][to].clear();
+    }
+
+    fn works(&self) -> impl Iterator<Item = usize> {
+        (0..self.cores.len()).filter(|worker| !self.frozen.contains(worker))
+    }
+
     /// Runs one turn of one worker; returns false if nothing happened.
     pub(crate) fn turn(&mut self, worker: usize) -> bool {
+        if self.frozen.contains(&worker) {
+            return false;
+        }
         self.turns += 1;
         let mut happened = false;
         if !self.has_late_timers {
@@ -398,15 +435,17 @@ impl Node {
     }
 
     fn is_timer_due(&self) -> bool {
-        let deadlines = self.cores.iter().filter_map(Core::next_deadline);
+        let deadlines = self.works().filter_map(|worker| self.cores[worker].next_deadline());
         deadlines.min().is_some_and(|at| at <= self.now)
     }
 
     fn has_work(&self) -> bool {
-        self.links.iter().flatten().any(|link| !link.is_empty())
-            || self.cores.iter().any(Core::has_work)
-            || self.current.iter().any(|turn| !turn.fx.is_empty())
-            || self.sockets.iter().any(Socket::has_complete_input)
+        let arrives = |to: usize| self.links.iter().any(|links| !links[to].is_empty());
+        let mut works = self.works();
+        let is_read = |socket: &Socket| !self.frozen.contains(&socket.worker);
+        works.any(|worker| {
+            arrives(worker) || self.cores[worker].has_work() || !self.current[worker].fx.is_empty()
+        }) || self.sockets.iter().any(|socket| is_read(socket) && socket.has_complete_input())
             || self.is_timer_due()
     }
 
@@ -440,7 +479,7 @@ impl Node {
                 }
             };
             self.heed_reading(worker);
-            if self.current[worker].fx.close.contains(&id) {
+            if self.current[worker].fx.close.iter().any(|close| close.connection == id) {
                 at = bytes.len();
             }
         }
@@ -481,7 +520,7 @@ impl Node {
             self.write(worker, id);
         }
         self.cores[worker].end_flush();
-        for id in fx.close {
+        for Close { connection: id, .. } in fx.close {
             if let Some(index) = self.by_id.remove(&(worker, id)) {
                 self.sockets[index].is_closed = true;
                 let turn = &mut self.current[worker];
@@ -491,6 +530,7 @@ impl Node {
         for (to, batch) in fx.to_workers.iter_mut().enumerate() {
             assert!(batch.is_empty() || to != worker, "a worker sends nothing to itself");
             if !batch.is_empty() {
+                self.between_workers += batch.len();
                 self.links[worker][to].push_back(Mail::Batch(std::mem::take(batch)));
             }
         }
@@ -527,6 +567,12 @@ impl Node {
             (0..self.cores.len()).for_each(|worker| self.give_receipt(worker));
             self.settle();
         }
+    }
+
+    /// Has the store say to one worker that it has everything of it.
+    pub(crate) fn give_receipt_to(&mut self, worker: usize) {
+        self.give_receipt(worker);
+        self.settle();
     }
 
     fn give_receipt(&mut self, worker: usize) {

@@ -134,12 +134,12 @@ fn expiring(node: &Node) -> Message {
 }
 
 /// Answers what the store was asked for last with messages up to this sequence.
-fn answer_fetch(node: &mut Node, message: &Arc<Message>, last: u64) {
+fn answer_fetch(node: &mut Node, message: &Message, last: u64) {
     let fetch = node.fetches.pop().expect("the store is asked");
     let entry = |sequence| FetchedEntry {
         sequence,
         delivery: Some(StoredDelivery {
-            message: Arc::clone(message),
+            message: message.clone(),
             qos: QoS::AtLeastOnce,
             retain: false,
             identifiers: Identifiers::None,
@@ -162,7 +162,7 @@ fn answer_fetch(node: &mut Node, message: &Arc<Message>, last: u64) {
 #[test]
 fn only_what_was_sent_to_a_client_after_a_power_cut_outlives_its_expiry() {
     let mut node = Node::new(&stored());
-    let message = Arc::new(expiring(&node));
+    let message = expiring(&node);
     let session = RecoveredSession {
         record: SessionRecord {
             number: 1,

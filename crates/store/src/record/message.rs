@@ -96,7 +96,7 @@ impl StoredMessage<'_> {
 
 impl Restorer {
     /// Returns the message; `place` is where the store has it, 0 if it cannot be referred to.
-    pub(crate) fn restore(&mut self, stored: &StoredMessage<'_>, place: u64) -> Arc<Message> {
+    pub(crate) fn restore(&mut self, stored: &StoredMessage<'_>, place: u64) -> Message {
         let message = Message::new(MessageParts {
             topic: stored.topic,
             properties: stored.properties,
@@ -105,7 +105,7 @@ impl Restorer {
             publisher: self.publisher(stored),
         });
         message.stored_at().set(place);
-        Arc::new(message)
+        message
     }
 
     fn publisher(&mut self, stored: &StoredMessage<'_>) -> Arc<Identity> {

@@ -15,8 +15,8 @@ use super::*;
 use crate::clock::{Reading, Uptime};
 use crate::location::Location;
 
-fn example_message() -> Arc<Message> {
-    Arc::new(Message::new(MessageParts {
+fn example_message() -> Message {
+    Message::new(MessageParts {
         topic: "a/b",
         properties: &[1, 0],
         payload: b"hi",
@@ -28,7 +28,7 @@ fn example_message() -> Arc<Message> {
             durability: Durability::Fsync,
         },
         publisher: Arc::new(Identity::new("pub".into(), Some("u".into()))),
-    }))
+    })
 }
 
 /// The message of [`example_message`] as it stands in every record that has it.

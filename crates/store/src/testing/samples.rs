@@ -8,8 +8,8 @@ use midge_core::{
     SessionRecord, StoreOp, StoredDelivery, SubscriptionRecord,
 };
 
-pub(crate) fn message(payload: &[u8]) -> Arc<Message> {
-    Arc::new(Message::new(MessageParts {
+pub(crate) fn message(payload: &[u8]) -> Message {
+    Message::new(MessageParts {
         topic: "a/b",
         properties: &[],
         payload,
@@ -21,7 +21,7 @@ pub(crate) fn message(payload: &[u8]) -> Arc<Message> {
             durability: Durability::Fsync,
         },
         publisher: Arc::new(Identity::new("publisher".into(), None)),
-    }))
+    })
 }
 
 pub(crate) fn session(number: u64) -> SessionRecord {
@@ -39,9 +39,9 @@ pub(crate) fn subscription(filter: &str) -> SubscriptionRecord {
     SubscriptionRecord { filter: filter.into(), options: <_>::default(), identifier: None }
 }
 
-pub(crate) fn delivery(message: &Arc<Message>) -> StoredDelivery {
+pub(crate) fn delivery(message: &Message) -> StoredDelivery {
     StoredDelivery {
-        message: Arc::clone(message),
+        message: message.clone(),
         qos: QoS::AtLeastOnce,
         retain: false,
         identifiers: Identifiers::None,
@@ -49,7 +49,7 @@ pub(crate) fn delivery(message: &Arc<Message>) -> StoredDelivery {
     }
 }
 
-pub(crate) fn enqueue(owner: Owner, sequence: u64, message: &Arc<Message>) -> StoreOp {
+pub(crate) fn enqueue(owner: Owner, sequence: u64, message: &Message) -> StoreOp {
     let delivery = delivery(message);
     StoreOp::Enqueue(Box::new(Enqueue { owner, sequence, delivery, round: None }))
 }

@@ -131,7 +131,7 @@ impl Life {
     /// Returns operations for a new Session with a subscription and a message, a shared
     /// subscription, and a retained message. Also adds all of them to what the next opening has to
     /// find.
-    fn add(&mut self, message: &Arc<Message>) -> Vec<StoreOp> {
+    fn add(&mut self, message: &Message) -> Vec<StoreOp> {
         let number = self.recovered.next_number;
         if number > u64::MAX - 3 {
             return Vec::new();
@@ -149,17 +149,13 @@ impl Life {
             queue: queue.clone(),
         });
         self.recovered.groups.push((group.clone(), queue));
-        self.recovered.kept.push((number + 2, Kept::Retained, Arc::clone(message)));
+        self.recovered.kept.push((number + 2, Kept::Retained, message.clone()));
         vec![
             StoreOp::Session(Box::new(record)),
             StoreOp::Subscribed { session: number, subscription },
             enqueue(Owner::Session(number), 0, message),
             StoreOp::Group(group),
-            StoreOp::Keep {
-                number: number + 2,
-                what: Kept::Retained,
-                message: Arc::clone(message),
-            },
+            StoreOp::Keep { number: number + 2, what: Kept::Retained, message: message.clone() },
         ]
     }
 

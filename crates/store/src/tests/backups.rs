@@ -65,7 +65,7 @@ fn enqueue(owner: Owner, sequence: u64) -> StoreOp {
     let parts =
         MessageParts { topic: "t", properties: &[], payload: &payload, attributes, publisher };
     let delivery = StoredDelivery {
-        message: Arc::new(Message::new(parts)),
+        message: Message::new(parts),
         qos: QoS::AtLeastOnce,
         retain: false,
         identifiers: Identifiers::One(NonZeroU32::MIN),

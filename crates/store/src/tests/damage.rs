@@ -327,7 +327,7 @@ fn a_message_is_not_taken_from_another_place_than_the_index_knows() {
     let mut engine = open(&disk).engine;
     let message = Generator::new(1).message_of(20);
     let what = Kept::Retained;
-    let keep = |number| StoreOp::Keep { number, what, message: Arc::clone(&message) };
+    let keep = |number| StoreOp::Keep { number, what, message: message.clone() };
     let ops = vec![keep(1), keep(2)];
     engine.apply(WorkerId::new(0), Commit { number: 1, durability: Durability::Fsync, ops });
     let mut kept = engine.index.kept[&2];

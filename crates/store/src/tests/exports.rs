@@ -62,7 +62,7 @@ fn described(disk: &Arc<FaultyDisk>) -> Vec<String> {
     describe(&recovered, &mut engine, &mut Random::new(1))
 }
 
-fn message(payload: &[u8], user_name: Option<&str>) -> Arc<Message> {
+fn message(payload: &[u8], user_name: Option<&str>) -> Message {
     let attributes = Attributes {
         qos: midge_codec::QoS::AtLeastOnce,
         retain: false,
@@ -71,13 +71,13 @@ fn message(payload: &[u8], user_name: Option<&str>) -> Arc<Message> {
         durability: Durability::Memory,
     };
     let publisher = Identity::new("\"quoted\" é".into(), user_name.map(Into::into));
-    Arc::new(Message::new(MessageParts {
+    Message::new(MessageParts {
         topic: "a/ü/\u{10FFFF}",
         properties: &[],
         payload,
         attributes,
         publisher: Arc::new(publisher),
-    }))
+    })
 }
 
 /// Adds what random histories hardly have: a queue that is empty behind a long history, equal
@@ -100,11 +100,11 @@ fn special(disk: &Arc<FaultyDisk>) {
     let both = message(b"", None);
     let texts = [b"text \n \"quoted\"".as_slice(), b"equal", b"equal", b"\xff\0\xfe"];
     let mut messages: Vec<_> = texts.iter().map(|text| message(text, Some("u"))).collect();
-    messages.push(Arc::clone(&both));
+    messages.push(both.clone());
     for owner in [Owner::Session(first), Owner::Session(first + 1)] {
         for (sequence, message) in (1_u64 << 40..).step_by(7).zip(&messages) {
             let delivery = StoredDelivery {
-                message: Arc::clone(message),
+                message: message.clone(),
                 qos: midge_codec::QoS::AtLeastOnce,
                 retain: true,
                 identifiers: Identifiers::None,

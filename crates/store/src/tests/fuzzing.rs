@@ -102,11 +102,7 @@ impl Store {
             enqueue_in_round(session, 2),
             enqueue_in_round(group, 1),
             StoreOp::Keep { number: number + 3, what: Kept::Retained, message: first },
-            StoreOp::Keep {
-                number: number + 4,
-                what: Kept::Delayed(NOW),
-                message: Arc::clone(&second),
-            },
+            StoreOp::Keep { number: number + 4, what: Kept::Delayed(NOW), message: second.clone() },
         ]);
         let id = |id| PacketIdentifier::new(id).unwrap();
         self.commit(vec![

@@ -17,7 +17,7 @@ use crate::testing::Random;
 pub(super) struct Generator {
     pub(super) random: Random,
     /// Messages of this life of the process, to be sent to several owners.
-    shared: Vec<Arc<Message>>,
+    shared: Vec<Message>,
     commits: u64,
     messages: u64,
 }
@@ -151,7 +151,7 @@ impl Generator {
     }
 
     /// Makes a message for the topic that has its retained message under this number.
-    fn retained(&mut self, number: u64) -> Arc<Message> {
+    fn retained(&mut self, number: u64) -> Message {
         let len = self.random.within(1..200);
         let message = self.message_of(len);
         let (topic, payload) = (format!("retained/{number}"), message.payload());
@@ -159,7 +159,7 @@ impl Generator {
         let publisher = Arc::clone(message.publisher());
         let properties = message.properties();
         let parts = MessageParts { topic: &topic, properties, payload, attributes, publisher };
-        let message = Arc::new(Message::new(parts));
+        let message = Message::new(parts);
         self.share(&message);
         message
     }
@@ -201,12 +201,12 @@ impl Generator {
         }
     }
 
-    fn will_of(&mut self, publisher: Arc<Identity>) -> Arc<Message> {
+    fn will_of(&mut self, publisher: Arc<Identity>) -> Message {
         let message = self.message_of(20);
         let attributes = Attributes { expires_at: None, ..message.attributes() };
         let (topic, payload) = (message.topic(), message.payload());
         let properties = message.properties();
-        Arc::new(Message::new(MessageParts { topic, properties, payload, attributes, publisher }))
+        Message::new(MessageParts { topic, properties, payload, attributes, publisher })
     }
 
     fn group(&mut self, model: &Model) -> GroupRecord {
@@ -243,9 +243,9 @@ impl Generator {
     }
 
     /// Returns a message, new or known.
-    pub(super) fn message(&mut self) -> Arc<Message> {
+    pub(super) fn message(&mut self) -> Message {
         if !self.shared.is_empty() && self.random.one_in(3) {
-            return Arc::clone(&self.shared[self.random.below(self.shared.len())]);
+            return self.shared[self.random.below(self.shared.len())].clone();
         }
         let len = match self.random.below(30) {
             0 => 6000,
@@ -257,19 +257,19 @@ impl Generator {
         message
     }
 
-    fn share(&mut self, message: &Arc<Message>) {
+    fn share(&mut self, message: &Message) {
         if self.shared.len() == 10 {
             self.shared.remove(self.random.below(10));
         }
-        self.shared.push(Arc::clone(message));
+        self.shared.push(message.clone());
     }
 
     /// Makes a new message with a payload of this length.
-    pub(super) fn message_of(&mut self, len: usize) -> Arc<Message> {
+    pub(super) fn message_of(&mut self, len: usize) -> Message {
         self.messages += 1;
         let payload: Vec<u8> = (0..len).map(|_| self.random.next() as u8).collect();
         let user_name = self.random.one_in(2).then(|| "user".into());
-        Arc::new(Message::new(MessageParts {
+        Message::new(MessageParts {
             topic: &format!("topic/{}", self.messages),
             properties: if self.random.one_in(2) { &[1, 1] } else { &[] },
             payload: &payload,
@@ -281,6 +281,6 @@ impl Generator {
                 durability: Durability::Interval,
             },
             publisher: Arc::new(Identity::new("publisher".into(), user_name)),
-        }))
+        })
     }
 }

@@ -42,7 +42,7 @@ fn enqueue(sequence: u64) -> StoreOp {
         publisher,
     });
     let delivery = StoredDelivery {
-        message: Arc::new(message),
+        message,
         qos: QoS::AtLeastOnce,
         retain: false,
         identifiers: Identifiers::One(NonZeroU32::MIN),

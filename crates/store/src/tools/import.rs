@@ -177,7 +177,7 @@ fn parse(bytes: &[u8]) -> Result<Line, String> {
 /// A message that lines refer to by its number.
 struct Named {
     number: u64,
-    message: Arc<Message>,
+    message: Message,
     is_used: bool,
 }
 
@@ -194,7 +194,7 @@ struct Importer {
     /// The sequences that the next messages of owners get.
     next_sequences: HashMap<Owner, u64, foldhash::fast::FixedState>,
     /// Stands in for messages whose content nobody needs.
-    blank: Arc<Message>,
+    blank: Message,
 }
 
 impl Importer {
@@ -218,7 +218,7 @@ impl Importer {
             places: Vec::new(),
             last: None,
             next_sequences: HashMap::default(),
-            blank: Arc::new(Message::new(parts)),
+            blank: Message::new(parts),
         }
     }
 
@@ -393,11 +393,11 @@ impl Importer {
     }
 
     /// Returns the message with this number and notes that it is used.
-    fn named(&mut self, number: u64) -> Result<Arc<Message>, String> {
+    fn named(&mut self, number: u64) -> Result<Message, String> {
         let known = self.last.as_mut().filter(|named| named.number == number);
         if let Some(named) = known {
             named.is_used = true;
-            return Ok(Arc::clone(&named.message));
+            return Ok(named.message.clone());
         }
         if self.last.as_ref().is_some_and(|named| !named.is_used) {
             return Err("the line must refer to the message before it".to_owned());
@@ -412,7 +412,7 @@ impl Importer {
         let tag = tag.map_err(|damage| damage.to_string())?;
         let stored = decode_message(tag, &buffers.message).map_err(|bad| bad.0.to_owned())?;
         let message = restorer.restore(&stored, place.to_u64());
-        self.last = Some(Named { number, message: Arc::clone(&message), is_used: true });
+        self.last = Some(Named { number, message: message.clone(), is_used: true });
         Ok(message)
     }
 
@@ -447,7 +447,7 @@ impl Importer {
         let message = self.named(queued.message)?;
         check_delivery(&queued, owner, message.attributes().qos)?;
         let delivery = StoredDelivery {
-            message: Arc::clone(&message),
+            message: message.clone(),
             qos: line::qos(queued.qos)?,
             retain: queued.retain,
             identifiers: line::identifiers(queued.identifiers),
@@ -472,7 +472,7 @@ impl Importer {
             self.claims.taken(session, packet_id.get(), self.imported.lines)?;
         }
         let delivery = StoredDelivery {
-            message: Arc::clone(&self.blank),
+            message: self.blank.clone(),
             qos: QoS::ExactlyOnce,
             retain: false,
             identifiers: Identifiers::None,
@@ -507,9 +507,9 @@ impl Importer {
         Ok(())
     }
 
-    fn keep(&mut self, number: u64, what: Kept, message: &Arc<Message>) -> Result<(), String> {
+    fn keep(&mut self, number: u64, what: Kept, message: &Message) -> Result<(), String> {
         self.check_number(number)?;
-        self.engine.apply_op(&StoreOp::Keep { number, what, message: Arc::clone(message) });
+        self.engine.apply_op(&StoreOp::Keep { number, what, message: message.clone() });
         self.imported.kept_messages += 1;
         Ok(())
     }

@@ -261,7 +261,7 @@ impl Content {
     }
 
     /// Makes a message that waits, or that is kept, from this content.
-    pub(crate) fn to_message(&self) -> Result<Arc<Message>, String> {
+    pub(crate) fn to_message(&self) -> Result<Message, String> {
         storable::check_topic(&self.topic, &self.publisher)
             .map_err(|why| format!("\"topic\" {:?}: {why}; {CORRECT}", self.topic))?;
         self.build()
@@ -269,7 +269,7 @@ impl Content {
 
     /// Makes the Will Message of a Client from this content. It may be published with a delay, and
     /// its expiry counts from its publication.
-    pub(crate) fn to_will(&self, client: &Identity) -> Result<Arc<Message>, String> {
+    pub(crate) fn to_will(&self, client: &Identity) -> Result<Message, String> {
         if (&self.publisher, &self.publisher_user_name) != (&client.client_id, &client.user_name) {
             return Err("\"publisher\" and \"publisher_user_name\" must be \"client_id\" and \
                         \"user_name\" of the Session"
@@ -283,7 +283,7 @@ impl Content {
         self.build()
     }
 
-    fn build(&self) -> Result<Arc<Message>, String> {
+    fn build(&self) -> Result<Message, String> {
         let topic = TopicName::new(&self.topic);
         let topic = topic.map_err(|rule| format!("\"topic\" is no Topic Name: {rule}"))?;
         check_text("publisher", &self.publisher)?;
@@ -317,7 +317,7 @@ impl Content {
         let topic = topic.as_str();
         let properties = &properties;
         let parts = MessageParts { topic, properties, payload, attributes, publisher };
-        Ok(Arc::new(Message::new(parts)))
+        Ok(Message::new(parts))
     }
 
     fn properties(&self) -> Result<Vec<u8>, String> {

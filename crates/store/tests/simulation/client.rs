@@ -225,7 +225,11 @@ impl Client {
             Packet::Disconnect(disconnect) => {
                 let code = disconnect.reason_code;
                 self.note(ledger, || format!("DISCONNECT {code:?}"));
-                let expected = [ReasonCode::QuotaExceeded, ReasonCode::SessionTakenOver];
+                let expected = [
+                    ReasonCode::QuotaExceeded,
+                    ReasonCode::SessionTakenOver,
+                    ReasonCode::ServerShuttingDown,
+                ];
                 if !expected.contains(&code) {
                     self.fail(ledger, &format!("the broker disconnects with {code:?}"));
                 }
@@ -386,7 +390,13 @@ impl Client {
         let sent = &ledger.messages[message];
         let mut filters = session.subscriptions.keys();
         let is_shared = filters.any(|it| it.starts_with("$share/") && matches(it, topic));
-        let is_once = sent.attempts == 1 && sent.kind == Kind::Plain && !is_shared;
+        let is_once_kind = match sent.kind {
+            Kind::Plain => true,
+            // After a cut, the broker may not know that it has published it already.
+            Kind::Delayed => !ledger.was_cut_since(message),
+            Kind::Retained | Kind::Will => false,
+        };
+        let is_once = sent.attempts == 1 && is_once_kind && !is_shared;
         let seen = ledger.incarnations[session.incarnation].seen.get(&message);
         if is_once && seen.is_some_and(|count| *count > 1) {
             let about = Concerned::both(self.index, message);
@@ -578,6 +588,13 @@ impl Client {
         }
         if self.session.as_ref().is_some_and(|session| !session.is_persistent) {
             self.end_session(ledger);
+        }
+    }
+
+    /// Notes that the broker may publish the Will Message, if there is one.
+    pub(crate) fn let_will_come(&self, ledger: &mut Ledger) {
+        if let Some(will) = &self.connection.will {
+            ledger.messages[will.message].may_come = true;
         }
     }
 

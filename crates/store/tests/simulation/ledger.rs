@@ -8,6 +8,7 @@ use midge_codec::{TopicFilter, TopicName};
 use midge_core::Timestamp;
 
 use crate::log::{Concerned, Log};
+use crate::world::Cut;
 
 pub(crate) type MessageId = usize;
 pub(crate) type LifeId = usize;
@@ -279,8 +280,13 @@ impl Ledger {
 
     /// Notes that the power or the process is gone. Retained messages that a subscription had asked
     /// for are not asked for again by themselves: only live ones are certain to come.
-    pub(crate) fn note_cut(&mut self) {
-        self.cuts += 1;
+    /// Returns whether the broker was cut off since this message was first sent.
+    pub(crate) fn was_cut_since(&self, id: MessageId) -> bool {
+        self.cuts > self.messages[id].cuts
+    }
+
+    pub(crate) fn note_end(&mut self, cut: Cut) {
+        self.cuts += u64::from(cut != Cut::Order);
         self.wishes.retain(|wish| wish.is_fulfilled);
     }
 

@@ -1,6 +1,6 @@
 //! A broker with its store, simulated in one thread: Clients, workers, mailboxes, a disk that loses
-//! what was not synced, and power cuts at any moment. Sessions move between workers at any moment.
-//! Everything follows from a seed.
+//! what was not synced, power cuts at any moment, and orderly ends. Sessions move between workers
+//! at any moment. Everything follows from a seed.
 //!
 //! `MIDGE_TEST_SEEDS=10000` runs that many seeds instead of the usual few; `MIDGE_TEST_SEED=42`
 //! runs this one and prints everything that happens in it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use midge_codec::{Decoded, decode};
 use midge_core::{
-    AllowAll, AuthAnswer, Commit, ConnectionId, Core, CoreConfig, Counters, DropReason,
+    AllowAll, AuthAnswer, Close, Commit, ConnectionId, Core, CoreConfig, Counters, DropReason,
     DurabilityRules, Fetch, Fetched, MovedSession, NodeBudget, Opening, PeerMessage, Receipt,
     Timestamp, TopicRules, Turn, WorkerId,
 };
@@ -256,6 +256,24 @@ impl Node {
         self.cores.iter().position(|core| core.owns(client_id))
     }
 
+    /// Tells a worker that the broker ends.
+    pub(crate) fn begin_drain(&mut self, worker: usize, links: &mut [Link], now: Timestamp) {
+        self.turns[worker].now = now;
+        self.cores[worker].begin_drain(&mut self.turns[worker]);
+        self.carry_out(worker, links, now);
+    }
+
+    /// Returns whether a worker that was told so has nothing left to do.
+    pub(crate) fn is_drained(&self, worker: usize, links: &[Link]) -> bool {
+        !self.cores[worker].has_unfinished() && !self.has_work(worker, links)
+    }
+
+    /// Ends a worker: what it has decided last still goes to the store.
+    pub(crate) fn stop(&mut self, worker: usize) {
+        self.cores[worker].end_turn(&mut self.turns[worker]);
+        self.send_to_store(worker);
+    }
+
     fn take_letter(&mut self, worker: usize) {
         let (core, turn) = (&mut self.cores[worker], &mut self.turns[worker]);
         match self.letters[worker].pop_front() {
@@ -335,7 +353,7 @@ impl Node {
                 self.write(worker, id, links, began);
             }
             self.cores[worker].end_flush();
-            for id in mem::take(&mut self.turns[worker].fx.close) {
+            for Close { connection: id, .. } in mem::take(&mut self.turns[worker].fx.close) {
                 if let Some(link) = self.by_id.get(&(worker, id)).copied() {
                     let now = self.turns[worker].now;
                     self.notice_end(&mut links[link], now);

@@ -13,7 +13,7 @@ use crate::world::Cut;
 pub(crate) fn after(cut: Cut, disk: &FaultyDisk) -> Arc<FaultyDisk> {
     let found = match cut {
         Cut::Power => disk.power_cut(),
-        Cut::Kill => disk.snapshot(),
+        Cut::Kill | Cut::Order => disk.snapshot(),
     };
     found.cut_after(1 << 60);
     Arc::new(found)

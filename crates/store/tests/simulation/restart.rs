@@ -1,6 +1,7 @@
 //! The end of a process and the beginning of the next one.
 
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
 use midge_core::{Core, Recovered, WorkerId};
@@ -12,12 +13,15 @@ use crate::storage::Storage;
 use crate::world::{Cut, World};
 
 impl World {
+    /// Within so many turns workers that are told to end have nothing left to do.
+    const TURNS_TO_END_MAX: usize = 20_000;
+
     /// Forgets everything in memory. What the broker had written to Clients may still reach them.
     pub(crate) fn restart(&mut self, cut: Cut) {
         self.check_counters();
         self.note(|| format!("--- {cut:?} ---"));
         self.part_from_clients();
-        self.ledger.note_cut();
+        self.ledger.note_end(cut);
         let off_ms = self.random.below(3000) as u64;
         self.set_now(self.now + off_ms);
         if cut == Cut::Power {
@@ -52,7 +56,54 @@ impl World {
         }
     }
 
+    /// Ends the process as the driver does: the workers are told to come to an end, then to stop,
+    /// and the store keeps all that they have decided. They stop one after the other, and have
+    /// turns until then.
+    pub(crate) fn end_in_order(&mut self) {
+        self.note(|| "the broker ends in order".into());
+        let workers = self.plan.workers;
+        for worker in 0..workers {
+            self.node.begin_drain(worker, &mut self.links, self.now);
+        }
+        self.part_from_clients();
+        let mut quiet = 0;
+        for _ in 0..Self::TURNS_TO_END_MAX {
+            self.run_some_turns(0..workers);
+            self.store_step(false);
+            let is_drained = (0..workers).all(|it| self.node.is_drained(it, &self.links));
+            quiet = if is_drained { quiet + 1 } else { 0 };
+            if quiet == 2 {
+                break;
+            }
+        }
+        if quiet < 2 {
+            self.fail("the workers do not come to an end");
+        }
+        for worker in 0..workers {
+            if self.random.one_in(2) {
+                let millis = self.random.below(3_000) as u64;
+                self.set_now(self.now + millis);
+                self.run_some_turns(worker..workers);
+            }
+            self.node.stop(worker);
+        }
+        self.storage.hasten();
+        self.store_step(true);
+        self.store_step(true);
+        self.restart(Cut::Order);
+    }
+
+    fn run_some_turns(&mut self, workers: Range<usize>) {
+        for worker in workers {
+            let millis = self.random.below(3) as u64;
+            self.set_now(self.now + millis);
+            let inputs = self.random.below(4);
+            self.run_turn(worker, inputs);
+        }
+    }
+
     fn part_from_clients(&mut self) {
+        self.clients.iter().for_each(|client| client.let_will_come(&mut self.ledger));
         for client in &mut self.clients {
             let Some(number) = client.link else {
                 client.note_cut();

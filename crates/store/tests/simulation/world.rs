@@ -37,6 +37,8 @@ pub(crate) enum Cut {
     Power,
     /// What was written stays.
     Kill,
+    /// Everything that was decided is written.
+    Order,
 }
 
 impl World {
@@ -131,6 +133,10 @@ impl World {
             self.storage.disk.cut_after(operations);
             self.storage.ends_after = self.storage.disk.operations() + operations;
             return;
+        }
+        let is_troubled = self.plan.disk_fills || self.plan.syncs_fail;
+        if !is_troubled && self.storage.ends_after == u64::MAX && self.random.one_in(4) {
+            return self.end_in_order();
         }
         let kill = self.plan.is_kill_only || self.random.one_in(4);
         self.restart(if kill { Cut::Kill } else { Cut::Power });

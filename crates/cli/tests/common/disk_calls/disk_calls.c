@@ -1,7 +1,7 @@
 /* Writes down in which calls of a process the machine's own disk took long. They are kept in the
  * file that MIDGE_TEST_DISK_CALLS names, which is mapped, so that writing them down needs no disk,
- * and outlives the process: a call that its end cut off counts until the next process starts.
- * Loaded with LD_PRELOAD; see mod.rs, which reads the same layout. */
+ * and outlives the process: a call that its end cut off is written down by the next process, as if
+ * it had lasted until then. Loaded with LD_PRELOAD; see mod.rs, which reads the same layout. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -112,11 +112,13 @@ int open64(const char *path, int flags, ...)
 {
     int (*call)(const char *, int, ...) =
         (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
-    int mode, result;
-    va_list more;
-    va_start(more, flags);
-    mode = va_arg(more, int);
-    va_end(more);
+    int mode = 0, result;
+    if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE) {
+        va_list more;
+        va_start(more, flags);
+        mode = va_arg(more, int);
+        va_end(more);
+    }
     begin();
     result = call(path, flags, mode);
     end();

@@ -30,6 +30,9 @@ pub(crate) struct DiskCall {
 }
 
 impl DiskCalls {
+    /// From which duration on a call is written down; as in `disk_calls.c`.
+    pub(crate) const LONG_MICROS: u64 = 250_000;
+
     pub(crate) fn new() -> Self {
         let file: OwnedFd = memfd_create(c"disk-calls", MFdFlags::MFD_CLOEXEC).unwrap();
         let file = File::from(file);
@@ -37,15 +40,16 @@ impl DiskCalls {
         Self { file }
     }
 
-    /// Makes the process that this command starts write its calls down. What is preloaded earlier
-    /// counts as part of the disk, and what is preloaded later does not.
+    /// Makes the process that this command starts write its calls down. The delays of a library
+    /// that is preloaded earlier count as delays of the disk; those of a later one do not.
     pub(crate) fn watch(&self, command: &mut Command) {
         preload(command, "disk_calls");
         let path = format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd());
         command.env("MIDGE_TEST_DISK_CALLS", path);
     }
 
-    /// Returns the calls that took long and are over, except the first `known` of them.
+    /// Returns the calls that took long and are over, except the first `known` of them. A call that
+    /// the end of its process cut off lasts until the next process starts.
     ///
     /// # Panics
     ///

@@ -1,6 +1,6 @@
 //! Rows of PUBACK, PUBREC, PUBREL and PUBCOMP.
 
-use midge_codec::{Acknowledgement, Packet, ReasonCode, Rule};
+use midge_codec::{Acknowledgement, Packet, PacketType, ReasonCode, Rule};
 
 use super::{
     ALL, Row, SINCE_3_1_1, V3, V3_1, V5, broken, lenient, packet_id, user_properties, valid,
@@ -126,4 +126,26 @@ fn broken_rows() -> Vec<Row> {
         ),
         broken("end in the properties", V5, b"\x40\x05\x01\x02\0\x03\x1F", Rule::Truncated),
     ]
+}
+
+#[test]
+fn the_bytes_of_a_success_are_those_of_its_packet() {
+    use PacketType::{PubAck, PubComp, PubRec, PubRel};
+    let of = |packet_type, content| match packet_type {
+        PubAck => Packet::PubAck(content),
+        PubRec => Packet::PubRec(content),
+        PubRel => Packet::PubRel(content),
+        _ => Packet::PubComp(content),
+    };
+    for packet_type in [PubAck, PubRec, PubRel, PubComp] {
+        for number in [1, 0x0102, 0xFF00, u16::MAX] {
+            let packet_id = packet_id(number);
+            let packet = of(packet_type, Acknowledgement::success(packet_id));
+            for &version in ALL {
+                let mut encoded = Vec::new();
+                packet.encode(version, &mut encoded).unwrap();
+                assert_eq!(Acknowledgement::success_bytes(packet_type, packet_id)[..], encoded);
+            }
+        }
+    }
 }

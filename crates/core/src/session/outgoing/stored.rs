@@ -75,6 +75,27 @@ impl Outgoing {
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
     }
 
+    /// Leaves to the store whatever waits behind a message that does not count any more, that one
+    /// included, if its Session is connected: the store says of each, when it is fetched, whether
+    /// it counts. Returns whether there was such a message.
+    pub(crate) fn leave_void(&mut self, is_void: impl Fn(Round) -> bool) -> bool {
+        let is_void = |waiting: &Waiting| waiting.hold.is_some_and(&is_void);
+        let Some(first) = self.queue.iter().position(is_void) else {
+            return false;
+        };
+        for waiting in self.queue.split_off(first) {
+            if waiting.sequence == 0 {
+                self.queue.push_back(waiting);
+                continue;
+            }
+            self.stored.sent.note_unsent(waiting.sequence, waiting.was_sent);
+            self.stored.count(waiting.sequence, &waiting.delivery);
+        }
+        self.stored.fetch = None;
+        self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
+        true
+    }
+
     /// Messages of shared subscriptions that wait in the store only.
     pub(crate) fn stored_of_groups(&self) -> usize {
         self.stored.of_groups

@@ -4,8 +4,10 @@
 use midge_codec::QoS;
 
 use super::Rounds;
+use super::answers::PassedOn;
 use crate::base::durability::Durability;
-use crate::base::identity::{SessionId, WorkerId};
+use crate::base::identity::SessionId;
+use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::Peer;
 use crate::boundary::store_records::Round;
 use crate::boundary::turn::Turn;
@@ -83,26 +85,38 @@ impl Rounds {
     }
 
     /// Asks the workers to which something was passed on for a round that was asked about before:
-    /// it had waited for a Session to arrive.
+    /// it had waited for a Session to arrive. A worker that has not answered yet is asked again
+    /// when it has.
     pub(super) fn ask_late(&mut self, turn: &mut Turn) {
         if self.passed_on.is_empty() {
             return;
         }
         let own = self.worker;
         let of_others = self.to_answer.iter_mut();
-        let of_others = of_others.map(|it| (it.round, it.own_ticket, &mut it.answers));
+        let of_others =
+            of_others.map(|it| (it.round, it.own_ticket, &mut it.awaited, &mut it.is_broken));
         let of_own = self.gathering.iter_mut();
         let of_own = of_own.map(|it| {
             let round = Round { worker: own, number: it.end.number };
-            (round, 0, &mut it.answers)
+            (round, 0, &mut it.awaited, &mut it.end.is_broken)
         });
-        for (round, ticket, answers) in of_others.chain(of_own) {
-            let mut late = self.passed_on.remove(&round).unwrap_or(0);
-            *answers += late.count_ones();
-            while late != 0 {
-                let to = WorkerId::new(late.trailing_zeros() as usize);
-                turn.fx.send(to, Peer::Ask { round, ticket }.into());
-                late &= late - 1;
+        for (round, ticket, awaited, is_broken) in of_others.chain(of_own) {
+            let Some(PassedOn { to: late, is_broken: is_late_broken }) =
+                self.passed_on.remove(&round)
+            else {
+                continue;
+            };
+            *is_broken |= is_late_broken;
+            let mut later = WorkerSet::EMPTY;
+            for to in late {
+                if awaited.insert(to) {
+                    turn.fx.send(to, Peer::Ask { round, ticket }.into());
+                } else {
+                    later.insert(to);
+                }
+            }
+            if !later.is_empty() {
+                self.passed_on.insert(round, PassedOn { to: later, is_broken: false });
             }
         }
     }

@@ -1,21 +1,20 @@
-//! The seeds on disk are those that the codec's packet table gives, so both change together.
+//! The seeds of fuzz targets on disk are those that the codec's packet table and the core's peer
+//! messages give, so both change together. The tests of those crates may read no files.
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
-// The table serves many tests, and this one needs a part of it.
-#[allow(dead_code)]
-#[path = "../../crates/codec/tests/it/packet_table/mod.rs"]
-mod packet_table;
-#[path = "../../crates/codec/tests/it/seeds.rs"]
-mod seeds;
+use crate::{
+    codec_seeds::{Seeds, all},
+    peer_seeds,
+};
 
 /// Set to any value, it has the seeds written instead of compared.
 const WRITE: &str = "MIDGE_WRITE_SEEDS";
 
 #[test]
-fn seeds_are_those_of_the_packet_table() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
-    for (target, seeds) in seeds::all() {
+fn seeds_are_those_of_the_tables() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+    for (target, seeds) in all().into_iter().chain([("peer", peer_seeds::all())]) {
         let directory = root.join(target);
         if env::var_os(WRITE).is_some() {
             write(&directory, &seeds);
@@ -25,7 +24,7 @@ fn seeds_are_those_of_the_packet_table() {
     }
 }
 
-fn write(directory: &Path, seeds: &seeds::Seeds) {
+fn write(directory: &Path, seeds: &Seeds) {
     if directory.exists() {
         fs::remove_dir_all(directory).expect("old seeds can be removed");
     }
@@ -35,7 +34,7 @@ fn write(directory: &Path, seeds: &seeds::Seeds) {
     }
 }
 
-fn read(directory: &Path) -> seeds::Seeds {
+fn read(directory: &Path) -> Seeds {
     let Ok(entries) = fs::read_dir(directory) else { return BTreeMap::new() };
     let entries = entries.map(|entry| entry.expect("the directory can be read"));
     let seed = |entry: fs::DirEntry| {
