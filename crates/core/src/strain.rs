@@ -365,4 +365,16 @@ mod tests {
         assert_eq!(turn.fx.reading, [(id, false), (id, true)]);
         assert!(!core.waits_for_driver() && handle(&mut core, id, PUBLISH, &mut turn));
     }
+    /// Nobody knows whose they are, but they can be as many as connections.
+    #[test]
+    fn incomplete_connects_are_given_up_like_everything_else() {
+        let (mut core, id, mut turn) = connected();
+        let [large, small] = [(); 2].map(|()| core.open_connection(Opening::default(), NOW));
+        let unfinished = |it| if it == large { 16_000 } else { 500 };
+        core.shed(1, &unfinished, &mut turn);
+        let closed: Vec<_> = turn.fx.close.iter().map(|it| it.connection).collect();
+        assert_eq!(closed, [large]);
+        core.shed(100_000, &unfinished, &mut turn);
+        assert_eq!(turn.fx.close.len(), 1, "{id:?} and {small:?} hold less than is worth it");
+    }
 }

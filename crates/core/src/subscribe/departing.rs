@@ -61,7 +61,7 @@ impl Subscriptions {
         step: &RemoteStep,
         turn: &mut Turn,
     ) {
-        let subscribed = ground.clients.session(slot).subscriptions().get(&*step.key);
+        let subscribed = ground.clients.session(slot).subscriptions().get(&step.key);
         match subscribed.map(|subscribed| subscribed.kind) {
             // What it replaced goes on as it was.
             Some(SubscriptionKind::Shared(Some(_))) => (),

@@ -434,6 +434,33 @@ mod tests {
     }
 
     #[test]
+    fn the_room_of_what_has_gone_is_given_back() {
+        const COUNT: u32 = 20_000;
+        let bytes_of = |tree: &LevelTree<u32>| {
+            tree.nodes.capacity() * size_of::<super::Node<u32>>() + tree.free.capacity() * 4
+        };
+        let mut tree = LevelTree::new(1);
+        let path = |number: u32| format!("{}/{number}", number % 7);
+        (1..=COUNT).for_each(|number| _ = insert(&mut tree, &path(number), number));
+        let full = bytes_of(&tree);
+        let remove = |tree: &mut LevelTree<u32>, number| {
+            let node = tree.find(&path(number));
+            *tree.value_mut(node) = 0;
+            tree.prune(node, |_, _| ());
+        };
+        // One that came late keeps the room before it.
+        (1..COUNT).for_each(|number| remove(&mut tree, number));
+        tree.give_back();
+        assert_eq!((tree.len(), *tree.value(tree.find(&path(COUNT)))), (2, COUNT));
+        remove(&mut tree, COUNT);
+        tree.give_back();
+        assert!(bytes_of(&tree) < full / 1_000, "{} of {full} bytes", bytes_of(&tree));
+        // It is as good as new.
+        (1..=COUNT).for_each(|number| _ = insert(&mut tree, &path(number), number));
+        assert!((1..=COUNT).all(|number| *tree.value(tree.find(&path(number))) == number));
+    }
+
+    #[test]
     fn levels_that_nobody_shares_are_one_node() {
         let mut tree = LevelTree::<u32>::new(1);
         let mut links = Vec::new();

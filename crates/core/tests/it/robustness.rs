@@ -330,6 +330,36 @@ fn under_memory_pressure_the_worst_offender_goes() {
     assert_eq!(node.texts(publisher), ["waits", "after"]);
 }
 
+/// Clients that do not read could be given all that is retained, over and over.
+#[test]
+fn short_of_memory_new_subscriptions_wait_for_what_is_retained() {
+    const COUNT: usize = 60;
+    let limits = Limits { output_bytes_max: 20_000, ..Limits::default() };
+    scenario_with(Setup { limits, ..Setup::default() }, |node| {
+        let publisher = node.connect("publisher");
+        for number in 0..COUNT {
+            let (topic, payload) = (format!("r/{number}"), "x".repeat(1_000));
+            node.send_publish(publisher, retained(&topic, &payload));
+        }
+        let subscriber = node.connect("subscriber");
+        node.set_room(subscriber, 100);
+        node.queue_subscribe(subscriber, &[("r/#", options(0))], None);
+        node.settle();
+        let set_pressure = |node: &mut Node, pressure| {
+            for worker in 0..node.cores.len() {
+                node.call(worker, |core, turn| core.set_memory_pressure(pressure, turn));
+            }
+        };
+        set_pressure(node, MemoryPressure::Severe);
+        node.set_room(subscriber, usize::MAX);
+        let early = node.texts(subscriber).len();
+        assert!((1..COUNT / 2).contains(&early), "{early} came");
+        assert!(node.cores.iter().all(|core| !core.has_work()), "nobody spins meanwhile");
+        set_pressure(node, MemoryPressure::None);
+        assert_eq!(early + node.texts(subscriber).len(), COUNT);
+    });
+}
+
 /// Everything that a Client can make grow counts: the Client with the most is given up first.
 #[test]
 fn all_that_is_kept_for_a_client_counts_when_it_is_given_up() {
