@@ -466,7 +466,7 @@ impl Core {
             || self.may_end_unanswered()
             || self.is_late
             || self.ground.pending.has_work()
-            || self.ground.clients.rounds.has_work()
+            || self.ground.clients.rounds.has_work(self.postponed().1)
             || self.ground.clients.has_unsendable()
             || self.moves.has_work(&self.ground, &self.router)
     }

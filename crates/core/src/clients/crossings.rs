@@ -18,6 +18,7 @@ use crate::base::identity::{ConnectionId, SessionId, SessionSlot, WorkerId};
 use crate::base::message::Publication;
 use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
+use crate::base::worker_set::WorkerSet;
 use crate::boundary::effects::DisconnectReason;
 use crate::boundary::store_records::Round;
 use crate::clients::{Clients, Grant, delivery_of};
@@ -73,7 +74,7 @@ struct Crossing {
     session: SessionId,
     direction: Direction,
     /// Workers that send to the new worker by now, as far as this one has heard.
-    switched: BTreeSet<WorkerId>,
+    switched: WorkerSet,
 }
 
 /// The Sessions that come and go, and where those are that have gone.
@@ -101,8 +102,12 @@ impl Crossing {
             Source::Own => own,
             Source::Worker(worker) => worker,
         };
-        let has_switched = self.switched.contains(&source);
+        let has_switched = self.switched.contains(source);
         matches!(self.direction, Direction::Leaving(_)) == has_switched
+    }
+
+    fn have_all_switched(&self, members: WorkerSet) -> bool {
+        members.into_iter().all(|worker| self.switched.contains(worker))
     }
 }
 
@@ -177,12 +182,12 @@ impl Crossings {
     /// Begins to take what is for a Session that is to come into this slot.
     fn expect(&mut self, slot: SessionSlot, session: SessionId) {
         let direction = Direction::Arriving { is_online: false, put_by: VecDeque::new() };
-        self.by_slot.insert(slot, Crossing { session, direction, switched: BTreeSet::new() });
+        self.by_slot.insert(slot, Crossing { session, direction, switched: WorkerSet::EMPTY });
     }
 
     /// The Session in this slot leaves: what this worker publishes from now on is not for it.
     pub(crate) fn leave(&mut self, slot: SessionSlot, session: SessionId, own: WorkerId) {
-        let (direction, switched) = (Direction::Leaving(None), BTreeSet::from([own]));
+        let (direction, switched) = (Direction::Leaving(None), WorkerSet::one(own));
         self.by_slot.insert(slot, Crossing { session, direction, switched });
     }
 
@@ -194,10 +199,19 @@ impl Crossings {
         }
     }
 
-    /// How many workers send what is for the Session to the new worker by now.
-    pub(crate) fn switched(&self, session: SessionId) -> usize {
+    /// Whether all workers that are there send what is for the Session to the new worker by now.
+    pub(crate) fn have_all_switched(&self, session: SessionId, members: WorkerSet) -> bool {
         let crossing = self.slot_of(session).and_then(|slot| self.by_slot.get(&slot));
-        crossing.map_or(0, |crossing| crossing.switched.len())
+        crossing.is_some_and(|crossing| crossing.have_all_switched(members))
+    }
+
+    /// Lets the Session of this slot stay that was about to go. Returns why its Network Connection
+    /// is to end, if it is.
+    pub(crate) fn stay(&mut self, slot: SessionSlot) -> Option<PostponedEnd> {
+        match self.by_slot.remove(&slot).map(|it| it.direction) {
+            Some(Direction::Leaving(ended)) => ended,
+            _ => None,
+        }
     }
 
     /// Notes whether the Client of a Session that is to come is connected.
@@ -209,15 +223,11 @@ impl Crossings {
         }
     }
 
-    /// Forgets the move of a Session once all workers have switched.
-    pub(crate) fn end_if_complete(&mut self, session: SessionId, workers: usize) {
-        if let Some(slot) = self.slot_of(session)
-            && let Some(crossing) = self.by_slot.get(&slot)
-            && matches!(crossing.direction, Direction::Arrived)
-            && crossing.switched.len() == workers
-        {
-            self.by_slot.remove(&slot);
-        }
+    /// Forgets the moves of Sessions that are here if all workers that are there have switched.
+    pub(crate) fn end_complete(&mut self, members: WorkerSet) {
+        self.by_slot.retain(|_, it| {
+            !(matches!(it.direction, Direction::Arrived) && it.have_all_switched(members))
+        });
     }
 
     /// Notes on which worker a Session is from now on.
@@ -354,11 +364,17 @@ impl Clients {
         slot
     }
 
-    /// Gives up the place of a Session that does not come after all; returns it.
-    pub(crate) fn give_up_place(&mut self, session: SessionId) -> Option<SessionSlot> {
+    /// Gives up the place of a Session that does not come after all. Returns it with the messages
+    /// that were put by.
+    pub(crate) fn give_up_place(
+        &mut self,
+        session: SessionId,
+    ) -> Option<(SessionSlot, VecDeque<PutBy>)> {
         let slot = self.crossings.slot_of(session).filter(|&slot| self.is_arriving(slot))?;
-        self.crossings.by_slot.remove(&slot);
-        Some(slot)
+        match self.crossings.by_slot.remove(&slot)?.direction {
+            Direction::Arriving { put_by, .. } => Some((slot, put_by)),
+            _ => None,
+        }
     }
 
     /// Puts a Session that has come into its place. Returns its slot with the messages that were

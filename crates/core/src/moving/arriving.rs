@@ -16,8 +16,8 @@ use crate::clients::writing::want_flush;
 use crate::clients::{Clients, grant_of};
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::moving::MovedSession;
 use crate::moving::leaving::timers_of;
+use crate::moving::{Coming, MovedSession};
 use crate::session::Session;
 use crate::session::outgoing::Outgoing;
 use crate::tree::subscription_tree::{Filler, Subscriber};
@@ -48,15 +48,20 @@ impl Core {
                 self.ground.announce_filter(filter, true, turn);
             }
         }
-        self.moves.coming.push((session, filters));
+        self.moves.coming.push(Coming { session, from, filters });
         self.ground.pending.answer_behind_fence(from, MovePeer::Prepared { ticket });
     }
 
     /// Gives up the place of a Session that does not come after all.
-    pub(super) fn give_up_coming(&mut self, session: SessionId, turn: &mut Turn) {
+    /// Returns the messages that were put by for it.
+    pub(super) fn give_up_coming(
+        &mut self,
+        session: SessionId,
+        turn: &mut Turn,
+    ) -> VecDeque<PutBy> {
         let filters = self.take_coming(session);
-        let Some(slot) = self.ground.clients.give_up_place(session) else {
-            return;
+        let Some((slot, put_by)) = self.ground.clients.give_up_place(session) else {
+            return VecDeque::new();
         };
         for WantedFilter { filter, .. } in filters {
             if self.ground.tree.remove(&filter, slot) {
@@ -64,11 +69,12 @@ impl Core {
             }
         }
         self.ground.clients.vacate(slot);
+        put_by
     }
 
     fn take_coming(&mut self, session: SessionId) -> Vec<WantedFilter> {
-        let index = self.moves.coming.iter().position(|(it, _)| *it == session);
-        index.map_or_else(Vec::new, |index| self.moves.coming.swap_remove(index).1)
+        let index = self.moves.coming.iter().position(|it| it.session == session);
+        index.map_or_else(Vec::new, |index| self.moves.coming.swap_remove(index).filters)
     }
 
     /// Takes in a Session that another worker has evicted for this one, and goes on with it.
@@ -89,8 +95,8 @@ impl Core {
             true => self.ground.clients.note_edition(slot, edition),
             false => self.router.catch_up(&mut self.ground, slot, edition, turn),
         }
-        let workers = self.ground.config.workers;
-        self.ground.clients.crossings.end_if_complete(session, workers);
+        let members = self.ground.clients.rounds.members();
+        self.ground.clients.crossings.end_complete(members);
         // The policy may have changed while the Session was nowhere.
         self.revoking.add(session);
         self.router.go_on(&mut self.ground, slot, turn);
@@ -129,12 +135,16 @@ impl Core {
         let (number, durability) = (session.number(), session.durability());
         let told = session.outgoing().and_then(Outgoing::told_ahead);
         let told = told.filter(|_| number > 0 && session.attached().is_some());
-        for round in holds {
+        for &round in &holds {
             clients.rounds.await_confirmation(round, name);
         }
         if let Some(sent_before) = told {
             clients.rounds.keep(StoreOp::SentAhead { session: number, sent_before });
             clients.rounds.hold(Held::Ahead(name, sent_before), durability);
+        }
+        if holds.into_iter().any(|round| clients.rounds.is_void(round)) {
+            let (session, rounds) = clients.session_and_rounds(slot);
+            session.outgoing_mut().map(|it| it.leave_void(|round| rounds.is_void(round)));
         }
     }
 
@@ -166,7 +176,7 @@ impl Core {
 
     /// Ends the Network Connection of a Session that has come, if it was to be ended meanwhile.
     /// Returns its name if the driver has to know it.
-    fn end_as_postponed(
+    pub(super) fn end_as_postponed(
         &mut self,
         id: ConnectionId,
         ended: Option<PostponedEnd>,

@@ -2,7 +2,9 @@
 
 use std::mem;
 
-use crate::base::identity::{SessionId, SessionSlot, WorkerId, is_reserved_client_id};
+use crate::base::identity::{
+    ConnectionId, SessionId, SessionSlot, WorkerId, is_reserved_client_id,
+};
 use crate::base::timers::Timer;
 use crate::boundary::peer_messages::{ComingSession, MovePeer, WantedFilter};
 use crate::boundary::turn::Turn;
@@ -223,11 +225,15 @@ impl Core {
         leaving.stage = Stage::Quiet { connection, behind: None };
     }
 
-    fn end_quiet(&mut self, leaving: &Leaving, turn: &mut Turn) {
+    pub(super) fn end_quiet(&mut self, leaving: &Leaving, turn: &mut Turn) {
         if let Stage::Quiet { connection: Some(id), .. } = leaving.stage {
-            self.ground.clients.crossings.set_quiet(id, false);
-            self.ground.clients.set_reading(id, true, turn);
+            self.read_again(id, turn);
         }
+    }
+
+    pub(super) fn read_again(&mut self, id: ConnectionId, turn: &mut Turn) {
+        self.ground.clients.crossings.set_quiet(id, false);
+        self.ground.clients.set_reading(id, true, turn);
     }
 
     /// Whether nothing is held back for a Session any more, and everything that is to be kept of it
@@ -270,8 +276,8 @@ impl Core {
         behind: Option<u64>,
         turn: &mut Turn,
     ) -> bool {
-        let switched = self.ground.clients.crossings.switched(leaving.session);
-        if switched < self.ground.config.workers {
+        let clients = &self.ground.clients;
+        if !clients.crossings.have_all_switched(leaving.session, clients.rounds.members()) {
             return false;
         }
         let put_off = &self.router.put_off;
@@ -330,6 +336,9 @@ impl Core {
     ) {
         let own = self.ground.config.worker;
         self.ground.clients.crossings.note_whereabouts(session, to);
+        if to == from {
+            return; // it stays where it was
+        }
         turn.fx.send(from, MovePeer::Switched { session }.into());
         if to != own {
             return turn.fx.send(to, MovePeer::Switched { session }.into());

@@ -16,11 +16,14 @@
 //! Rounds of which something is put by wait for the Session to arrive, and no Session waits for a
 //! round once the workers switch: so nobody waits for each other.
 //!
+//! If a worker goes for good meanwhile, nobody waits for its switch (`departing`).
+//!
 //! A Session keeps its name (`SessionId`). Only messages of shared subscriptions are sent to a
 //! Session by name; the workers remember where those are that have moved.
 //! docs/decisions/0018-a-session-moves-between-two-moments-of-each-worker.md has the reasons.
 
 mod arriving;
+mod departing;
 mod leaving;
 
 use crate::base::identity::SessionId;
@@ -66,10 +69,18 @@ pub enum Fixed {
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     leaving: Vec<Leaving>,
-    /// The filters of Sessions that are to come, as they are in the tree.
-    coming: Vec<(SessionId, Vec<WantedFilter>)>,
+    coming: Vec<Coming>,
     evicted: Vec<MovedSession>,
     last_ticket: Ticket,
+}
+
+/// A Session that is to come from another worker.
+#[derive(Debug)]
+struct Coming {
+    session: SessionId,
+    from: WorkerId,
+    /// As they are in the tree.
+    filters: Vec<WantedFilter>,
 }
 
 #[derive(Debug)]
@@ -156,7 +167,10 @@ impl Core {
         match message {
             MovePeer::Prepare { ticket, session } => self.prepare(from, ticket, *session, turn),
             MovePeer::Prepared { ticket } => self.note_prepared(ticket),
-            MovePeer::CallOff { session } => self.give_up_coming(session, turn),
+            MovePeer::CallOff { session } => {
+                let put_by = self.give_up_coming(session, turn);
+                debug_assert!(put_by.is_empty(), "nobody had switched");
+            }
             MovePeer::Switch { session, to, online } => {
                 self.switch_for(from, session, (to, online), turn);
             }
@@ -167,7 +181,7 @@ impl Core {
 
     fn note_switched(&mut self, session: SessionId, worker: WorkerId) {
         self.ground.clients.crossings.note_switched(session, worker);
-        let workers = self.ground.config.workers;
-        self.ground.clients.crossings.end_if_complete(session, workers);
+        let members = self.ground.clients.rounds.members();
+        self.ground.clients.crossings.end_complete(members);
     }
 }

@@ -457,13 +457,15 @@ impl Rounds {
         std::mem::replace(waiting, later).into_values().flatten().collect()
     }
 
-    /// Whether a turn has to be ended soon, even if nothing comes from outside.
-    pub(crate) fn has_work(&self) -> bool {
+    /// Whether a turn has to be ended soon, even if nothing comes from outside. `done` says what is
+    /// done of what was put off.
+    pub(crate) fn has_work(&self, done: Postponed) -> bool {
+        let done = if self.is_enabled { done } else { Postponed::NONE };
         !self.ops.is_empty()
             || !self.ready.is_empty()
             || !self.open.is_idle()
-            || self.to_answer.iter().any(|asked| asked.awaited.is_empty())
-            || self.gathering.front().is_some_and(|front| front.awaited.is_empty())
+            || self.to_answer.iter().any(|asked| asked.is_complete(done))
+            || self.gathering.front().is_some_and(|front| front.is_complete(done))
     }
 
     /// Whether rounds wait for other workers, or other workers for this one.

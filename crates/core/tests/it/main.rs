@@ -25,6 +25,7 @@ mod own_topics;
 mod packets;
 mod peer_bytes;
 mod peer_gone;
+mod peer_gone_moving;
 mod peer_gone_random;
 mod peer_journals;
 mod peer_seeds;

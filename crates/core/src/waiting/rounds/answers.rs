@@ -46,6 +46,12 @@ pub(super) struct Asked {
     pub(super) postponed: Postponed,
 }
 
+impl Asked {
+    pub(super) fn is_complete(&self, done: Postponed) -> bool {
+        self.awaited.is_empty() && self.postponed.is_within(done)
+    }
+}
+
 impl Rounds {
     /// Notes that the journal of another worker is not this worker's: answers between the two say
     /// that something is durable, or they say nothing.
@@ -105,7 +111,7 @@ impl Rounds {
         let (mut answers, mut ready) = (Vec::new(), std::mem::take(&mut self.ready_answers));
         let (own_journals, is_enabled) = (self.own_journals, self.is_enabled);
         self.to_answer.retain(|asked| {
-            let is_done = asked.awaited.is_empty() && asked.postponed.is_within(done);
+            let is_done = asked.is_complete(done);
             if is_done {
                 let answer = Answer { to: asked.by, round: asked.round, ticket: asked.ticket };
                 if asked.is_broken {

@@ -61,8 +61,28 @@ impl Rounds {
     /// Has all workers told when what this worker has kept so far is durable: a Session that waits
     /// for it goes to another one.
     pub(crate) fn confirm_to_all(&mut self) {
+        // That worker has to hear if one of them does not count.
+        for gathering in &mut self.gathering {
+            gathering.end.confirms |= gathering.end.is_provisional;
+        }
         self.open.end.confirms = true;
         self.open.end.promise(Durability::Interval);
+    }
+
+    /// Notes that something of a round, which had been put by, is not kept by anybody.
+    pub(crate) fn break_round(&mut self, round: Round) {
+        if round.worker == self.worker {
+            let own = self.gathering.iter_mut().map(|it| &mut it.end);
+            let own = own.chain([&mut self.open.end]);
+            own.filter(|it| it.number == round.number).for_each(|it| it.is_broken = true);
+        }
+        let asked = self.to_answer.iter_mut().filter(|it| it.round == round);
+        if asked.map(|it| it.is_broken = true).count() == 0
+            && round.worker != self.worker
+            && self.members.contains(round.worker)
+        {
+            self.passed_on.entry(round).or_default().is_broken = true;
+        }
     }
 
     /// Has a Session that has come from another worker go on when this round is confirmed.

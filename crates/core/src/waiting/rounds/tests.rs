@@ -148,7 +148,7 @@ fn an_answer_counts_once_and_only_from_whoever_was_asked() {
     rounds.note_sent(worker(2), AtLeastOnce, Durability::Fsync, &mut turn);
     rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
     rounds.handle_answer(worker(2), round, 0, Assurance::Durable);
-    assert!(!rounds.has_work(), "it was not asked about this round");
+    assert!(!rounds.has_work(Postponed::NONE), "it was not asked about this round");
     rounds.handle_answer(worker(1), round, 0, Assurance::Durable);
     rounds.handle_answer(worker(1), round, 0, Assurance::Incomplete);
     let next = Round { number: round.number + 1, ..round };
