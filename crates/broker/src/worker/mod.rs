@@ -50,7 +50,7 @@ use crate::worker::log_limit::LogLimit;
 use crate::worker::moving::Moving;
 use crate::worker::placing::Place;
 use crate::worker::residents::Residents;
-use crate::worker::sockets::{Arrival, Sockets};
+use crate::worker::sockets::Sockets;
 
 /// What the workers of a node share.
 #[derive(Clone)]
@@ -474,9 +474,7 @@ impl Worker {
                 self.open_accepted(stream, terms, opened, is_turned_away);
             }
             Letter::HandedOver { stream, terms, opened, bytes } => {
-                let deadline_ms = terms.connect_deadline_ms;
-                let arrival = Arrival { stream, terms, opened, is_turned_away: false, bytes };
-                self.open(arrival, deadline_ms);
+                self.open_handed_over(stream, terms, opened, bytes);
             }
             Letter::Moved { session, socket } => self.adopt(*session, socket),
             Letter::CallOffMove { client_id } => {
@@ -533,12 +531,14 @@ impl Worker {
             Letter::Wake => (),
             Letter::PolicyChanged => self.core.handle_policy_changed(),
             Letter::PeerGone(worker) => self.core.handle_peer_gone(worker, &mut self.turn),
-            Letter::Drain => {
-                self.core.begin_drain(&mut self.turn);
-                self.stage = Stage::Draining;
-            }
+            Letter::Drain => self.begin_drain(),
             Letter::Stop => self.stage = Stage::Ended,
         }
+    }
+
+    fn begin_drain(&mut self) {
+        self.core.begin_drain(&mut self.turn);
+        self.stage = Stage::Draining;
     }
 
     /// Looks at the memory of the process, if it is time, and tells all workers of a shortage.

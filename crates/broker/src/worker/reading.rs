@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, PacketType, decode};
-use midge_core::{ConnectionId, Opening, Output, Tracing};
+use midge_core::{ConnectionId, Opening, Output, Timestamp, Tracing};
 use midge_net::{Received, Stream};
 
 use crate::directory::Ownership;
@@ -59,6 +59,18 @@ impl Worker {
             Arrival { stream, terms, opened, is_turned_away, bytes: Vec::new() },
             deadline_ms,
         );
+    }
+
+    /// Takes a connection of which another worker has read the CONNECT.
+    pub(crate) fn open_handed_over(
+        &mut self,
+        stream: Stream,
+        terms: Arc<ListenerTerms>,
+        opened: Timestamp,
+        bytes: Vec<u8>,
+    ) {
+        let deadline_ms = terms.connect_deadline_ms;
+        self.open(Arrival { stream, terms, opened, is_turned_away: false, bytes }, deadline_ms);
     }
 
     /// Takes a new connection, which has so many milliseconds for its CONNECT.

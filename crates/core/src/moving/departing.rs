@@ -1,7 +1,7 @@
 //! What becomes of Sessions on their way when a worker is gone.
 //!
-//! One that was to go there stays, however far it had come: whoever sends to it is told so. One that
-//! was to come from there is lost with its worker; what was put by for it is not kept.
+//! One that was to go there stays, however far it had come: whoever sends to it is told so. One
+//! that was to come from there is lost with its worker; what was put by for it is not kept.
 
 use crate::base::drop_reason::DropReason;
 use crate::base::identity::{SessionId, WorkerId};
