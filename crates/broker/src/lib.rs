@@ -18,7 +18,6 @@
 //! deterministic core. It decides nothing about MQTT itself.
 
 mod broker;
-mod busy;
 mod certificate_watch;
 mod clock;
 mod directory;
@@ -32,9 +31,7 @@ mod listener_terms;
 mod listeners;
 mod memory;
 mod own_topics;
-mod passing_on;
 mod pending_bytes;
-mod placement;
 mod program;
 mod pulse;
 mod random;
@@ -66,7 +63,6 @@ pub use midge_net::{
     UnixOptions, WebSocketOptions,
 };
 pub use midge_store::{Disk, DiskFile, OpenError, StoreUsage};
-pub use placement::Placement;
 pub use program::event_hub::EventStream;
 pub use program::message::{OwnedMessage, ReceivedMessage};
 pub use program::receiver::Receiver;

@@ -46,7 +46,6 @@ const CORE: House = House {
         "holding",
         "lib",
         "listing",
-        "moving",
         "peer_gone",
         "peers",
         "reconfiguring",
@@ -60,7 +59,6 @@ const CORE: House = House {
 const BROKER: House = House {
     sources: "crates/broker/src/",
     rooms: &[
-        "busy",
         "certificate_watch",
         "clock",
         "directory",
@@ -68,14 +66,12 @@ const BROKER: House = House {
         "figures",
         "greeting",
         "pending_bytes",
-        "placement",
         "random",
         "subscription_log",
         "program",
         "memory",
         "listener_terms",
         "inbox",
-        "passing_on",
         "hook",
         "listeners",
         "storage",
@@ -94,7 +90,7 @@ const BROKER: House = House {
 /// what was published; what it hides is the copy that its receivers share.
 const PARTS: &[(&str, &[&str])] = &[
     ("BufferPool", &["turn"]),
-    ("Clients", &["budget", "counters", "crossings", "policy", "rounds"]),
+    ("Clients", &["budget", "counters", "policy", "rounds"]),
     ("Publication", &["attributes", "payload", "properties", "publisher", "topic"]),
     ("Remains", &["queues", "unsettled"]),
     ("Retained", &["beginnings", "own_topics", "requests"]),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
-use crate::base::identity::{Identity, SessionId, SessionSlot};
+use crate::base::identity::{Identity, SessionId};
 use crate::base::work::Work;
 use crate::boundary::store_records::{Owner, StoreOp};
 use crate::boundary::turn::Turn;
@@ -42,10 +42,8 @@ pub(crate) struct Remains {
 /// The subscriptions of a Session that has ended.
 #[derive(Debug)]
 struct Leaving {
-    /// The id that the Session had.
+    /// The id that the Session had. Its slot is kept until nothing refers to it any more.
     session: SessionId,
-    /// Its slot, which is kept until nothing refers to it any more.
-    slot: SessionSlot,
     subscriptions: IntoOwnFilters,
 }
 
@@ -84,11 +82,6 @@ impl Remains {
         !self.leaving.is_empty() || !self.undelivered.is_empty()
     }
 
-    /// Whether messages of this Session are still to be passed on.
-    pub(crate) fn concern(&self, session: SessionId) -> bool {
-        self.undelivered.iter().any(|undelivered| undelivered.session == session)
-    }
-
     /// Bytes of the messages that are still to be passed on or dropped.
     pub(crate) fn bytes(&self) -> usize {
         self.undelivered.iter().map(|undelivered| undelivered.bytes).sum()
@@ -110,18 +103,17 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        (session, slot): (SessionId, SessionSlot),
+        session: SessionId,
         mut taken: OwnFilters,
         turn: &mut Turn,
     ) {
         if taken.len() > self.left {
-            let ended = (session, slot);
-            self.end_exclusive(subscriptions, router, ground, ended, &mut taken, turn);
+            self.end_exclusive(subscriptions, router, ground, session, &mut taken, turn);
         }
-        let mut leaving = Leaving { session, slot, subscriptions: taken.into_iter() };
+        let mut leaving = Leaving { session, subscriptions: taken.into_iter() };
         let count = self.left;
         if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
-            ground.clients.vacate(slot);
+            ground.clients.vacate(session.slot);
         } else {
             self.leaving.push_back(leaving);
         }
@@ -133,7 +125,7 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        session: (SessionId, SessionSlot),
+        session: SessionId,
         taken: &mut OwnFilters,
         turn: &mut Turn,
     ) {
@@ -153,10 +145,9 @@ impl Remains {
         count: usize,
         turn: &mut Turn,
     ) -> bool {
-        let Leaving { session, slot, subscriptions: left } = leaving;
-        let session = (*session, *slot);
+        let Leaving { session, subscriptions: left } = leaving;
         for ended in left.take(count) {
-            self.end_subscription(subscriptions, router, ground, session, &ended, turn);
+            self.end_subscription(subscriptions, router, ground, *session, &ended, turn);
         }
         left.len() == 0
     }
@@ -166,13 +157,13 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        session: (SessionId, SessionSlot),
+        session: SessionId,
         (key, subscribed): &(Box<str>, Subscribed),
         turn: &mut Turn,
     ) {
         ground.work.add(1);
         self.left = self.left.saturating_sub(1);
-        router.retained.drop_request(session.0, key, turn);
+        router.retained.drop_request(session, key, turn);
         subscriptions.release_subscription(router, ground, session, key, &subscribed.kind, turn);
     }
 
@@ -249,7 +240,7 @@ impl Remains {
             let count = self.left.min(Self::SLICE);
             if let Some(mut leaving) = self.leaving.pop_front() {
                 if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
-                    ground.clients.vacate(leaving.slot);
+                    ground.clients.vacate(leaving.session.slot);
                 } else {
                     self.leaving.push_back(leaving);
                 }

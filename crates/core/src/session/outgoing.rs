@@ -2,7 +2,6 @@
 
 mod entering;
 mod expiry;
-mod moving;
 mod stored;
 mod streams;
 mod window;

@@ -391,11 +391,12 @@ impl Subscriptions {
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
-        (session, slot): (SessionId, SessionSlot),
+        session: SessionId,
         key: &str,
         kind: &SubscriptionKind,
         turn: &mut Turn,
     ) {
+        let slot = session.slot;
         match *kind {
             SubscriptionKind::Plain => self.remove_from_tree(ground, slot, key, turn),
             SubscriptionKind::Exclusive => {

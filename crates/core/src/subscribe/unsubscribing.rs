@@ -153,10 +153,7 @@ impl Subscriptions {
                 let leave = SharedPeer::Unsubscribe { ticket, name, filter, session };
                 turn.fx.send(home, leave.into());
             }
-            _ => {
-                let kind = &subscribed.kind;
-                self.release_subscription(router, ground, (session, slot), key, kind, turn);
-            }
+            _ => self.release_subscription(router, ground, session, key, &subscribed.kind, turn),
         }
         ground.clients.forget_subscription(slot, key);
         let client = Arc::clone(ground.clients.session(slot).identity());
