@@ -203,7 +203,7 @@ impl Link {
             return;
         };
         if frame.to != Some(*own) {
-            // What it says, it says to nobody or to an earlier incarnation.
+            // It speaks to nobody, or to an earlier incarnation.
             peer.owes_answer |= frame.kind != Kind::End;
             return;
         }

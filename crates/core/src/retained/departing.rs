@@ -20,7 +20,7 @@ impl Retained {
                 if let Part::Of { worker, walk, asked, .. } = part
                     && *worker == gone
                 {
-                    // What has come of it is delivered.
+                    // The messages that have come are delivered.
                     (*walk, *asked) = (None, false);
                     changed.push(session);
                 }

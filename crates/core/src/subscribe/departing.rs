@@ -63,7 +63,7 @@ impl Subscriptions {
     ) {
         let subscribed = ground.clients.session(slot).subscriptions().get(&step.key);
         match subscribed.map(|subscribed| subscribed.kind) {
-            // What it replaced goes on as it was.
+            // The subscription that it replaced goes on as it was.
             Some(SubscriptionKind::Shared(Some(_))) => (),
             Some(SubscriptionKind::Exclusive) => self.withdraw_claim(ground, slot, &step.key, turn),
             Some(_) => ground.clients.withdraw(slot, &step.key),

@@ -114,7 +114,7 @@ impl Rounds {
                 } else if is_enabled {
                     ready.push(answer);
                 } else {
-                    // What is kept in memory only is kept as well as it will ever be.
+                    // Nothing is going to keep better what only memory keeps.
                     answers.push((answer, Assurance::Durable));
                 }
             }
