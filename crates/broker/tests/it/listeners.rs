@@ -1,5 +1,6 @@
 //! Listeners that come, change and go while the broker runs.
 
+use std::array;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -51,7 +52,23 @@ fn will() -> Will<'static> {
 }
 
 fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let [port] = free_ports();
+    port
+}
+
+/// Returns addresses that differ, and that nobody listened on a moment ago.
+fn free_ports<const COUNT: usize>() -> [SocketAddr; COUNT] {
+    let all_bound: [_; COUNT] = array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    all_bound.map(|listener| listener.local_addr().unwrap())
+}
+
+/// Tells a thread to end when the scope is left, whether in order or by a panic.
+struct EndsWithScope<'a>(&'a AtomicBool);
+
+impl Drop for EndsWithScope<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -257,9 +274,10 @@ fn who_finds_one_listener_open_finds_them_all() {
 /// the second one open as soon as the first one is.
 fn finds_both_open() -> bool {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let [first, second] = [free_port(), free_port()];
+    let [first, second] = free_ports();
     let ends = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _ends = EndsWithScope(&ends);
         let client = scope.spawn(|| {
             while !ends.load(Ordering::Relaxed) {
                 // Where nobody listens, the kernel may connect a socket with itself.
@@ -281,7 +299,6 @@ fn finds_both_open() -> bool {
         let broker = broker.listen(first.to_string()).listen(second.to_string());
         let broker = broker.start().unwrap();
         let found = client.join().unwrap();
-        ends.store(true, Ordering::Relaxed);
         drop(broker);
         found == Some(true)
     })

@@ -105,6 +105,11 @@ impl Outcome {
         self.0.get(&count).copied().unwrap_or_default()
     }
 
+    /// Returns whether there was something of each of these to lose.
+    pub(crate) fn had_at_stake(&self, counts: &[Count]) -> bool {
+        counts.iter().all(|count| self.tally(*count).at_stake > 0)
+    }
+
     /// Returns whether something of each of these was lost.
     pub(crate) fn has_lost(&self, counts: &[Count]) -> bool {
         counts.iter().all(|count| self.tally(*count).lost > 0)
