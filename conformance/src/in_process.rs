@@ -49,6 +49,8 @@ impl Running {
         let mut carriers = vec![carrier, Carrier::WebSocket];
         carriers.dedup();
         let mut builder = Broker::builder().workers(2).hook(Arc::new(ToyHook));
+        // Both workers have Clients, whatever the load is.
+        builder = builder.placement(midge_broker::Placement::Even);
         for carrier in &carriers {
             builder = builder.listen(listen(*carrier, &files.tls()));
         }

@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use midge_codec::ReasonCode;
 use midge_core::{
     AllowAll, Capabilities, Core, CoreConfig, Counters, Durability, DurabilityRules, Limits,
     NodeBudget, Policy, SharedStrategy, TopicRules, WorkerId,
 };
-use midge_net::{Accepted, Listen, ListenError, ListenerAddress, Listeners, Poller, Transport};
+use midge_net::{Accepted, Listen, ListenError, ListenerAddress, Listeners, Poller};
 use midge_store::{OpenError, Opened};
 
 use crate::clock::{Clock, Clocks, MachineClocks};
@@ -22,12 +21,14 @@ use crate::drop_log;
 use crate::handle::BrokerHandle;
 use crate::hook::{GuardedHook, Hook};
 use crate::inbox::{Inbox, Letter};
-use crate::listener_terms::{ListenerSettings, ListenerTerms};
+use crate::listener_terms::ListenerSettings;
 use crate::listeners::{BrokerListeners, with_deadline};
 use crate::memory::share::Share;
 use crate::memory::unfinished::Unfinished;
 use crate::memory::{self, Allocator, MemoryGauge};
 use crate::own_topics::{Bell, OwnTopics};
+use crate::passing_on::{choose, pass_on};
+use crate::placement::Placement;
 use crate::program::publish_window::PublishWindow;
 use crate::pulse::Pulse;
 use crate::random;
@@ -58,6 +59,7 @@ pub struct BrokerBuilder {
     trace_client: Option<Arc<str>>,
     allocator: Option<Allocator>,
     publish_bytes_max: usize,
+    placement: Placement,
 }
 
 /// A running broker. Dropping it stops it at once; [`Broker::stop`] first lets Clients go.
@@ -106,6 +108,7 @@ impl Broker {
             trace_client: None,
             allocator: None,
             publish_bytes_max: BrokerBuilder::PUBLISH_BYTES_MAX_DEFAULT,
+            placement: Placement::default(),
         }
     }
 
@@ -232,6 +235,13 @@ impl BrokerBuilder {
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// Sets how Clients are placed on the workers; the default is [`Placement::Auto`].
+    #[must_use]
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
         self
     }
 
@@ -449,7 +459,7 @@ impl BrokerBuilder {
         let own_topics = self.own_topics_interval;
         let own_topics = own_topics.map(|it| OwnTopics::start(broker.handle(), it, (bell, rings)));
         broker._own_topics = own_topics.transpose()?;
-        start_listeners(bound, &listeners, inboxes, (pulse, memory))?;
+        start_listeners(bound, &listeners, inboxes, (pulse, memory), self.placement)?;
         Ok(broker)
     }
 
@@ -537,6 +547,7 @@ impl BrokerBuilder {
             output_bytes_max: self.limits.output_bytes_max,
             trace_client: self.trace_client.clone(),
             turn_bytes_max: share.turn,
+            placement: self.placement,
         };
         let thread = thread::Builder::new().name(format!("midge-worker-{}", id.index()));
         thread.spawn(move || Worker::new(parts).run())
@@ -582,6 +593,7 @@ fn start_listeners(
     listeners: &BrokerListeners,
     inboxes: Arc<[Arc<Inbox>]>,
     (pulse, memory): (Pulse, Memory),
+    placement: Placement,
 ) -> Result<(), StartError> {
     let beyond = Arc::new(AtomicU64::new(0));
     let control = Arc::clone(&listeners.control);
@@ -592,7 +604,8 @@ fn start_listeners(
         // A connection whose listener is gone is closed.
         if let Some(terms) = table.get(accepted.listener) {
             let connections_max = connections_max.load(Ordering::Relaxed);
-            pass_on(accepted, terms, &inboxes, connections_max, &beyond);
+            let inbox = choose(placement, &inboxes);
+            pass_on((accepted, terms), inbox, &inboxes, connections_max, &beyond);
         }
     };
     let running = bound.start(pass_on, move || watch.look())?;
@@ -625,47 +638,6 @@ fn restore(
 
 fn new_inbox(poller: &Poller, let_in: &Arc<AtomicUsize>, full_bytes: usize) -> Arc<Inbox> {
     Arc::new(Inbox::new(poller.notifier(), Arc::clone(let_in), full_bytes))
-}
-
-/// How many connections at a time are told to come later; further ones are closed without a word.
-const TURNED_AWAY_MAX: usize = 1024;
-
-/// Gives a connection to the worker that has the fewest. Counts connections beyond
-/// `connections_max`.
-fn pass_on(
-    accepted: Accepted,
-    terms: Arc<ListenerTerms>,
-    inboxes: &[Arc<Inbox>],
-    connections_max: usize,
-    beyond: &AtomicU64,
-) {
-    let load = |inbox: &&Arc<Inbox>| inbox.connections.load(Ordering::Relaxed);
-    let Some(inbox) = inboxes.iter().min_by_key(load) else {
-        return;
-    };
-    let turned_away: usize =
-        inboxes.iter().map(|inbox| inbox.turned_away.load(Ordering::Relaxed)).sum();
-    let Accepted { stream, opened, refusal, .. } = accepted;
-    // Several threads accept, so comparing and counting must be one step.
-    let one_more = |count: usize| (count < connections_max).then_some(count + 1);
-    let is_let_in = refusal.is_none()
-        && inbox.let_in.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
-    let is_turned_away = !is_let_in;
-    beyond.fetch_add(u64::from(is_turned_away && refusal.is_none()), Ordering::Relaxed);
-    if is_turned_away {
-        // Saying no must not cost a handshake.
-        let is_cheap = matches!(
-            stream.peer().transport,
-            Transport::Tcp | Transport::Unix | Transport::WebSocket
-        );
-        if turned_away >= TURNED_AWAY_MAX || !is_cheap {
-            // The Reason Code is for QUIC, which sends it when it closes.
-            return stream.abort(ReasonCode::ServerBusy as u32);
-        }
-        inbox.turned_away.fetch_add(1, Ordering::Relaxed);
-    }
-    inbox.connections.fetch_add(1, Ordering::Relaxed);
-    inbox.send(Letter::Accepted { stream, terms, opened, is_turned_away });
 }
 
 impl From<ListenError> for StartError {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
 use midge_core::{
     ClientDetails, ClientInfo, ClientPage, Counters, PROGRAM_CLIENT_ID_PREFIX, Settings, Usage,
+    WorkerId,
 };
 use midge_net::{ListenError, ListenerAddress, ListenerFigures, Renewal};
 use midge_store::StoreUsage;
@@ -318,7 +319,8 @@ impl BrokerHandle {
     /// Returns some Sessions, and where to go on; `None` after the last one. Begin with the default
     /// cursor. A page has at most `most` Sessions, and never more than [`ClientCursor::PAGE`]; it
     /// may have fewer, or none, although there are more. A Session that is there all the time is on
-    /// exactly one page, whatever comes and goes between them.
+    /// exactly one page, whatever comes and goes between them; only one that moves to another
+    /// worker meanwhile may be on two pages, or on none.
     ///
     /// # Errors
     ///
@@ -416,6 +418,28 @@ impl BrokerHandle {
         let letter =
             |answer| Letter::Disconnect { client_id: client_id.into(), reason_code, answer };
         self.ask_all(letter, |found| found.contains(&true))
+    }
+
+    /// Begins to move a Client, with its Session and its Network Connection, to the worker with
+    /// this index. The reply is true if it is on its way; it may still stay if it does not come to
+    /// rest within seconds. The Client does not notice. A Client that is connected by QUIC stays
+    /// where it is. With [`Placement::Auto`](crate::Placement::Auto) the broker may move it again.
+    ///
+    /// # Errors
+    ///
+    /// The broker has stopped.
+    pub fn move_client(&self, client_id: &str, worker: usize) -> Reply<bool> {
+        let to = WorkerId::new(worker.min(self.inboxes.len() - 1));
+        let letter = |answer| Letter::Move { client_id: client_id.into(), to, answer };
+        self.ask_all(letter, |found| found.contains(&true))
+    }
+
+    /// Returns how busy each worker is, in thousandths of a processor, and how many connections it
+    /// has. The load is measured only with [`Placement::Auto`](crate::Placement::Auto).
+    pub fn workers(&self) -> Vec<(u32, usize)> {
+        let of =
+            |inbox: &Arc<Inbox>| (inbox.load.busy(), inbox.connections.load(Ordering::Relaxed));
+        self.inboxes.iter().map(of).collect()
     }
 
     /// Asks all workers at once, and makes one answer of theirs.

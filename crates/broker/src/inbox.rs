@@ -11,13 +11,14 @@ use std::time::Instant;
 use midge_codec::{QoS, ReasonCode, SubscriptionOptions};
 use midge_core::{
     AuthAnswer, ClientDetails, ClientPage, ConnectionId, Counters, DropReason, Fetched,
-    PeerMessage, Receipt, Settings, Timestamp, Usage, WorkerId,
+    MovedSession, PeerMessage, Receipt, Settings, Timestamp, Usage, WorkerId,
 };
 use midge_net::{Notifier, Stream};
 
 use crate::listener_terms::{ListenerPlace, ListenerTerms};
 use crate::memory::Shortage;
 use crate::pending_bytes::{Bytes, PendingBytes};
+use crate::placement::Load;
 use crate::program::message::OwnedMessage;
 use crate::program::publish_window::Permit;
 use crate::program::reply::{Answer, RequestError};
@@ -48,6 +49,21 @@ pub(crate) enum Letter {
         /// When the connection came.
         opened: Timestamp,
         bytes: Vec<u8>,
+    },
+    /// A Session that another worker has given to this one, with its socket if it has one.
+    Moved {
+        session: Box<MovedSession>,
+        socket: Option<Box<MovingSocket>>,
+    },
+    /// A CONNECT of this Client waits: its Session is to stay, if it still can.
+    CallOffMove {
+        client_id: Box<str>,
+    },
+    /// The Session of this Client is to go to another worker.
+    Move {
+        client_id: Box<str>,
+        to: WorkerId,
+        answer: Answer<bool>,
     },
     Authenticated {
         connection: ConnectionId,
@@ -108,6 +124,19 @@ pub(crate) enum Letter {
     Stop,
 }
 
+/// The socket of a Session that goes to another worker, and what was read from it.
+pub(crate) struct MovingSocket {
+    pub(crate) stream: Stream,
+    pub(crate) terms: Arc<ListenerTerms>,
+    /// When the connection was accepted.
+    pub(crate) opened: Timestamp,
+    /// Bytes that were read and not handled.
+    pub(crate) partial: Vec<u8>,
+    /// Whether the end of the stream was reported, and whether writing has failed.
+    pub(crate) ends: bool,
+    pub(crate) is_broken: bool,
+}
+
 impl Letter {
     /// Returns how many messages of other workers the letter carries.
     fn messages(&self) -> u64 {
@@ -158,6 +187,8 @@ pub(crate) struct Inbox {
     pub(crate) connections: AtomicUsize,
     /// How many of them are only to be told to come later.
     pub(crate) turned_away: AtomicUsize,
+    /// How busy the worker is.
+    pub(crate) load: Load,
     /// Connections of all workers that were let in, which `connections_max` bounds.
     pub(crate) let_in: Arc<AtomicUsize>,
     /// Messages that came after the worker had ended.
@@ -181,6 +212,7 @@ impl Inbox {
             is_congested: AtomicBool::new(false),
             is_drained: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
+            load: Load::default(),
             turned_away: AtomicUsize::new(0),
             let_in,
             lost: AtomicU64::new(0),

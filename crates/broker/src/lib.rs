@@ -18,6 +18,7 @@
 //! deterministic core. It decides nothing about MQTT itself.
 
 mod broker;
+mod busy;
 mod certificate_watch;
 mod clock;
 mod directory;
@@ -31,7 +32,9 @@ mod listener_terms;
 mod listeners;
 mod memory;
 mod own_topics;
+mod passing_on;
 mod pending_bytes;
+mod placement;
 mod program;
 mod pulse;
 mod random;
@@ -63,6 +66,7 @@ pub use midge_net::{
     UnixOptions, WebSocketOptions,
 };
 pub use midge_store::{Disk, DiskFile, OpenError, StoreUsage};
+pub use placement::Placement;
 pub use program::event_hub::EventStream;
 pub use program::message::{OwnedMessage, ReceivedMessage};
 pub use program::receiver::Receiver;

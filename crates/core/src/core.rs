@@ -18,12 +18,14 @@ use crate::boundary::effects::{Close, DisconnectReason, StreamError};
 use crate::boundary::packet_lines::Tracing;
 use crate::boundary::store_records::RecoveredSession;
 use crate::boundary::turn::Turn;
+use crate::clients::crossings::PostponedEnd;
 use crate::clients::writing::want_flush;
 use crate::config::CoreConfig;
 use crate::connection::output::Output;
 use crate::connection::{Connection, Offer, Offers, Opening, Phase, Told};
 use crate::conversation::silence::Absence;
 use crate::ground::Ground;
+use crate::moving::Moves;
 use crate::remains::Remains;
 use crate::retained::Retained;
 use crate::revoking::Revoking;
@@ -32,6 +34,7 @@ use crate::route::put_off::PutOff;
 use crate::shared::Shared;
 use crate::storage::releasing::Releases;
 use crate::subscribe::{Subscriptions, Unanswerable};
+use crate::waiting::rounds::Postponed;
 
 /// The brain of one worker.
 pub struct Core {
@@ -58,7 +61,9 @@ pub struct Core {
     pub(crate) remains: Remains,
     /// Recovered Sessions whose Clients have newer ones.
     pub(crate) superseded: Vec<RecoveredSession>,
-    offers: Offers,
+    pub(crate) offers: Offers,
+    /// Sessions that are to go to other workers.
+    pub(crate) moves: Moves,
 }
 
 impl Core {
@@ -94,6 +99,7 @@ impl Core {
             remains: Remains::default(),
             superseded: Vec::new(),
             offers: Offers::default(),
+            moves: Moves::default(),
         }
     }
 
@@ -269,6 +275,11 @@ impl Core {
     /// Handles the end of a Network Connection: the peer closed it, it broke, or the driver closed
     /// it because the effects asked for that.
     pub fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn) {
+        let reason = DisconnectReason::ConnectionLost;
+        let end = PostponedEnd { reason_code: None, reason, at: turn.now, is_lost: true };
+        if self.ground.clients.postpone_end(id, end) {
+            return;
+        }
         self.detach(id, &DisconnectReason::ConnectionLost, turn);
         let Some(connection) = self.ground.clients.remove_connection(id) else {
             return;
@@ -455,14 +466,18 @@ impl Core {
             || self.may_end_unanswered()
             || self.is_late
             || self.ground.pending.has_work()
-            || self.ground.clients.rounds.has_work()
+            || self.ground.clients.rounds.has_work(self.postponed().1)
             || self.ground.clients.has_unsendable()
+            || self.moves.has_work(&self.ground, &self.router)
     }
 
     /// Whether this worker has anything unfinished: put-off work, or what waits for other workers
     /// before the store can have it.
     pub fn has_unfinished(&self) -> bool {
-        self.has_work() || self.ground.clients.rounds.is_gathering() || self.remains.has_queues()
+        self.has_work()
+            || self.ground.clients.rounds.is_gathering()
+            || self.remains.has_queues()
+            || self.is_any_moving()
     }
 
     /// Ends a turn, once everything that has come is handed in: does a bounded part of the work
@@ -485,10 +500,12 @@ impl Core {
         // All of the above may have failed to send something.
         self.router.shared.settle_failed(&mut self.ground, turn);
         self.close_unsendable(turn);
+        // Sessions leave with everything that was done for them, and before it is committed.
+        self.run_moves(turn);
         // A fence covers whatever this turn has told the other workers, so it comes behind all of
         // that; and the round covers whatever this turn keeps, so nothing is kept after its end.
         self.subscriptions.raise_fence(&mut self.router, &mut self.ground, turn);
-        let (pushed, done) = (self.router.put_off.pushed(), self.router.put_off.done());
+        let (pushed, done) = self.postponed();
         self.ground.clients.rounds.close_turn(pushed, done, turn);
         self.settle_voided(turn);
         // Without a store, nothing else has to come for what is answered now.
@@ -497,6 +514,14 @@ impl Core {
         self.router.put_off.begin_turn();
         self.router.retained.renew_beginnings();
         self.ground.work.begin_turn();
+    }
+
+    /// What was put off so far, and what of that is done.
+    pub(crate) fn postponed(&self) -> (Postponed, Postponed) {
+        let put_off = &self.router.put_off;
+        let (put_by, arrived) = self.ground.clients.crossings.progress();
+        let pushed = Postponed { fan_outs: put_off.pushed(), arrivals: put_by };
+        (pushed, Postponed { fan_outs: put_off.done(), arrivals: arrived })
     }
 
     /// Whether this turn has done enough. If so, the driver must not hand in another packet before
@@ -586,6 +611,14 @@ impl Core {
         if connection.is_closing() {
             return;
         }
+        let reason_kept = reason.clone();
+        let end = PostponedEnd { reason_code, reason: reason_kept, at: turn.now, is_lost: false };
+        if self.ground.clients.postpone_end(id, end) {
+            return;
+        }
+        let Some(connection) = self.ground.clients.connection(id) else {
+            return;
+        };
         let is_stream = matches!(connection.phase(), Phase::Stream { .. });
         if let (true, DisconnectReason::ProtocolViolation { reason_code, detail }) =
             (is_stream, reason)

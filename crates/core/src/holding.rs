@@ -32,6 +32,7 @@ impl Core {
             self.subscriptions.slices.bytes(),
             self.remains.bytes(),
             self.releases.bytes(),
+            clients.crossings.put_by().1,
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }

@@ -29,17 +29,19 @@ impl Core {
     /// - A publisher whose message it was to keep is disconnected without an acknowledgement, so
     ///   that it sends the message again. QoS 2 messages that were kept together with such a
     ///   message, or on behalf of the worker itself, do not count.
+    /// - A Session that was to go there stays, and one that was to come from there is lost with it.
     /// - From then on, a message that it would have to keep is refused before anybody gets it.
     pub fn handle_peer_gone(&mut self, gone: WorkerId, turn: &mut Turn) {
         let Some(waiting) = self.ground.clients.rounds.forget_worker(gone) else {
             return;
         };
         self.ground.clients.doubt_fetches();
-        self.router.shared.forget_worker(gone);
+        self.router.shared.forget_worker(&self.ground.clients, gone);
         self.router.retained.forget_worker(gone);
         self.subscriptions.forget_worker(&mut self.router, &mut self.ground, gone, turn);
         self.subscriptions.take_retained_arrivals(&mut self.router, &mut self.ground, turn);
         self.leave_void(waiting, turn);
+        self.end_moves_with(gone, turn);
     }
 
     /// Handles that a round of another worker does not count.

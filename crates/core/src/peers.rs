@@ -4,6 +4,7 @@ use crate::base::identity::WorkerId;
 use crate::base::message::Publication;
 use crate::boundary::peer_messages::{Peer, PeerMessage, RetainedPeer, SharedPeer};
 use crate::boundary::turn::Turn;
+use crate::clients::crossings::Source;
 use crate::core::Core;
 use crate::gate::Admitted;
 use crate::retained::walking::Pull;
@@ -38,7 +39,9 @@ impl Core {
         match message {
             Peer::Publish(message) => {
                 let admitted = Admitted::by_peer(Publication::of(&message));
+                self.ground.clients.set_source(Source::Worker(from));
                 self.router.route_from_peer(&mut self.ground, &admitted, turn);
+                self.ground.clients.set_source(Source::Own);
             }
             Peer::Filter { filter, wanted } => self.ground.tree.set_remote(&filter, from, wanted),
             Peer::Group { filter, group, exists: true } => {
@@ -85,8 +88,8 @@ impl Core {
             }
             Peer::Round(round) => self.ground.clients.rounds.hear(from, round),
             Peer::Ask { round, ticket } => {
-                let routings = self.router.put_off.pushed();
-                self.ground.clients.rounds.handle_ask(from, round, ticket, routings, turn);
+                let (pushed, _) = self.postponed();
+                self.ground.clients.rounds.handle_ask(from, round, ticket, pushed, turn);
             }
             Peer::Answer { round, ticket, assurance } => {
                 self.ground.clients.rounds.handle_answer(from, round, ticket, assurance);
@@ -96,6 +99,7 @@ impl Core {
             Peer::Storing => self.ground.clients.rounds.note_storing(from),
             Peer::Shared(message) => self.handle_shared_peer(from, message, turn),
             Peer::Retained(message) => self.handle_retained_peer(from, message, turn),
+            Peer::Move(message) => self.handle_move_peer(from, message, turn),
         }
     }
 

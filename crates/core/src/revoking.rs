@@ -146,7 +146,9 @@ impl Core {
 
     /// Ends a subscription that is not allowed any more.
     fn judge_subscription(&mut self, session: SessionId, filter: &str, turn: &mut Turn) {
-        let Some(slot) = self.ground.clients.slot_of(session) else {
+        let slot = self.ground.clients.slot_of(session);
+        // The next worker of a Session that is about to leave judges it, too.
+        let Some(slot) = slot.filter(|&slot| !self.ground.clients.is_leaving(slot)) else {
             return;
         };
         let session = self.ground.clients.session(slot);

@@ -194,6 +194,8 @@ impl Core {
         let sessions = clients
             .all_sessions()
             .filter(|(_, it)| it.number() == 0 || it.attached_or_arriving().is_some());
+        // One that is about to leave is another worker's.
+        let sessions = sessions.filter(|&(slot, _)| !clients.is_leaving(slot));
         let sessions = sessions.map(|(slot, session): (SessionSlot, &Session)| Offender {
             bytes: self.bytes_to_give_up(session) + session.attached().map_or(0, unfinished),
             who: Who::Session(slot),

@@ -46,6 +46,7 @@ const CORE: House = House {
         "holding",
         "lib",
         "listing",
+        "moving",
         "peer_gone",
         "peers",
         "reconfiguring",
@@ -59,6 +60,7 @@ const CORE: House = House {
 const BROKER: House = House {
     sources: "crates/broker/src/",
     rooms: &[
+        "busy",
         "certificate_watch",
         "clock",
         "directory",
@@ -66,12 +68,14 @@ const BROKER: House = House {
         "figures",
         "greeting",
         "pending_bytes",
+        "placement",
         "random",
         "subscription_log",
         "program",
         "memory",
         "listener_terms",
         "inbox",
+        "passing_on",
         "hook",
         "listeners",
         "storage",
@@ -90,7 +94,7 @@ const BROKER: House = House {
 /// what was published; what it hides is the copy that its receivers share.
 const PARTS: &[(&str, &[&str])] = &[
     ("BufferPool", &["turn"]),
-    ("Clients", &["budget", "counters", "policy", "rounds"]),
+    ("Clients", &["budget", "counters", "crossings", "policy", "rounds"]),
     ("Publication", &["attributes", "payload", "properties", "publisher", "topic"]),
     ("Remains", &["queues", "unsettled"]),
     ("Retained", &["beginnings", "own_topics", "requests"]),

@@ -10,6 +10,7 @@ use midge_codec::{PacketType, ReasonCode};
 use midge_core::{AuthAnswer, ConnectionId};
 use midge_net::Received;
 
+use crate::directory::Ownership;
 use crate::hook::{AuthReply, allow_anonymous};
 use crate::worker::Worker;
 
@@ -52,7 +53,7 @@ impl Worker {
         let (Some(directory), Some(socket)) = (&self.node.directory, self.sockets.of(id)) else {
             return true;
         };
-        let is_owner = directory.owner_or_claim(client_id, self.id) == self.id;
+        let is_owner = directory.owner_or_claim(client_id, self.id) == Ownership::Own;
         socket.claim = is_owner.then(|| Box::new(client_id.into()));
         is_owner
     }

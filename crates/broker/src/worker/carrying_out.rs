@@ -28,6 +28,7 @@ impl Worker {
             // Before anything is written: a Client that reads an acknowledgement and then asks
             // another worker finds that this worker already knows.
             self.send_batches();
+            self.send_evicted();
             self.flush_connections();
             self.close_connections();
             if self.turn.fx.is_empty() {

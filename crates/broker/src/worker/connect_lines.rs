@@ -304,6 +304,12 @@ impl Worker {
         }
     }
 
+    /// Lets a CONNECT wait because the Session of its Client is on its way to another worker.
+    pub(crate) fn hold_connect(&mut self, id: ConnectionId) {
+        self.park(id);
+        self.connect_lines.hold(id, Waiting::Held);
+    }
+
     /// Stops reading a connection until it is the turn of its CONNECT in the line.
     fn park(&mut self, id: ConnectionId) {
         if let Some(socket) = self.sockets.of(id) {

@@ -13,7 +13,9 @@ mod departures;
 mod event_log;
 mod locals;
 mod log_limit;
+mod moving;
 mod packet_log;
+mod placing;
 mod reading;
 mod reservations;
 mod residents;
@@ -35,6 +37,7 @@ use crate::inbox::{Inbox, Letter};
 use crate::memory::unfinished::Unfinished;
 use crate::memory::{MemoryGauge, Shortage};
 use crate::own_topics::Bell;
+use crate::placement::Placement;
 use crate::program::event_hub::EventHub;
 use crate::program::guard::{guarded, note_thread};
 use crate::program::publish_window::PublishWindow;
@@ -44,8 +47,10 @@ use crate::worker::connect_lines::ConnectLines;
 use crate::worker::departures::Departures;
 use crate::worker::locals::Locals;
 use crate::worker::log_limit::LogLimit;
+use crate::worker::moving::Moving;
+use crate::worker::placing::Place;
 use crate::worker::residents::Residents;
-use crate::worker::sockets::{Arrival, Sockets};
+use crate::worker::sockets::Sockets;
 
 /// What the workers of a node share.
 #[derive(Clone)]
@@ -81,6 +86,7 @@ pub(crate) struct WorkerParts {
     pub(crate) trace_client: Option<Arc<str>>,
     /// Bytes after which a turn reads no further socket.
     pub(crate) turn_bytes_max: usize,
+    pub(crate) placement: Placement,
 }
 
 /// The state of a running worker.
@@ -144,6 +150,9 @@ pub(crate) struct Worker {
     pub(crate) turn_bytes_max: usize,
     /// When the worker last noted that it was running.
     watched: Timestamp,
+    pub(crate) moving: Moving,
+    placement: Placement,
+    pub(crate) place: Option<Place>,
 }
 
 /// How far the worker is from its end.
@@ -229,19 +238,25 @@ impl Worker {
             unfinished_looked_at: Timestamp::default(),
             turn_bytes_max: parts.turn_bytes_max,
             watched: parts.now,
+            moving: Moving::default(),
+            placement: parts.placement,
+            place: None,
         }
     }
 
     /// Runs until it is told to end.
     pub(crate) fn run(mut self) {
         note_thread();
+        self.place = Place::of_this_thread(self.placement, self.node.inboxes.len());
         while self.stage != Stage::Ended {
             let timeout = self.timeout();
             self.note_absence(self.node.clock.now(), Duration::ZERO);
+            self.note_sleep();
             if let Err(error) = self.poller.wait(timeout) {
                 log::error!("worker {}: waiting for sockets failed: {error}", self.id.index());
                 return;
             }
+            self.note_wake();
             self.note_time();
             self.note_absence(self.turn.now, timeout.unwrap_or(Duration::MAX));
             self.turn();
@@ -289,7 +304,9 @@ impl Worker {
         self.resume_connections();
         self.read_sockets();
         self.judge_silence();
+        self.look_at_load();
         self.core.end_turn(&mut self.turn);
+        self.take_evicted();
         self.end_departing();
         self.end_overdue();
         self.look_at_unfinished();
@@ -372,7 +389,8 @@ impl Worker {
             Duration::from_millis((deadline - self.node.clock.now()).saturating_add(1))
         });
         let closing = self.closing.next_look(self.stage);
-        [closing, deadline, pause, room, held].into_iter().flatten().min()
+        let load = self.until_next_look();
+        [closing, deadline, pause, room, held, load].into_iter().flatten().min()
     }
 
     /// Notes whether packets are to be traced: they are while the log is at its last level, which
@@ -429,6 +447,25 @@ impl Worker {
     }
 
     fn handle_letter(&mut self, letter: Letter) {
+        if let Some(letter) = self.keep_waiting(letter) {
+            self.handle_now(letter);
+        }
+    }
+
+    /// Puts off a request about a Client whose Session is on its way to this worker or another one.
+    fn keep_waiting(&self, letter: Letter) -> Option<Letter> {
+        let client_id = match &letter {
+            Letter::Disconnect { client_id, .. } | Letter::Client { client_id, .. } => client_id,
+            _ => return Some(letter),
+        };
+        if self.has_to_wait_for(client_id) {
+            self.node.inboxes[self.id.index()].send(letter);
+            return None;
+        }
+        Some(letter)
+    }
+
+    fn handle_now(&mut self, letter: Letter) {
         match letter {
             Letter::Batch { from, messages } => {
                 self.core.handle_batch(from, messages, &mut self.turn);
@@ -437,9 +474,14 @@ impl Worker {
                 self.open_accepted(stream, terms, opened, is_turned_away);
             }
             Letter::HandedOver { stream, terms, opened, bytes } => {
-                let deadline_ms = terms.connect_deadline_ms;
-                let arrival = Arrival { stream, terms, opened, is_turned_away: false, bytes };
-                self.open(arrival, deadline_ms);
+                self.open_handed_over(stream, terms, opened, bytes);
+            }
+            Letter::Moved { session, socket } => self.adopt(*session, socket),
+            Letter::CallOffMove { client_id } => {
+                self.core.call_off_move(&client_id, &mut self.turn);
+            }
+            Letter::Move { client_id, to, answer } => {
+                answer.send(self.begin_move(&client_id, to));
             }
             Letter::Authenticated { connection, answer } => {
                 self.handle_answer(connection, answer, &[]);
@@ -489,12 +531,14 @@ impl Worker {
             Letter::Wake => (),
             Letter::PolicyChanged => self.core.handle_policy_changed(),
             Letter::PeerGone(worker) => self.core.handle_peer_gone(worker, &mut self.turn),
-            Letter::Drain => {
-                self.core.begin_drain(&mut self.turn);
-                self.stage = Stage::Draining;
-            }
+            Letter::Drain => self.begin_drain(),
             Letter::Stop => self.stage = Stage::Ended,
         }
+    }
+
+    fn begin_drain(&mut self) {
+        self.core.begin_drain(&mut self.turn);
+        self.stage = Stage::Draining;
     }
 
     /// Looks at the memory of the process, if it is time, and tells all workers of a shortage.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, PacketType, decode};
-use midge_core::{ConnectionId, Opening, Output, Tracing};
+use midge_core::{ConnectionId, Opening, Output, Timestamp, Tracing};
 use midge_net::{Received, Stream};
 
+use crate::directory::Ownership;
 use crate::greeting::{Expected, Greeting};
 use crate::inbox::Letter;
 use crate::listener_terms::ListenerTerms;
@@ -19,6 +20,16 @@ enum Outcome {
     /// `consumed` bytes made up packets; the rest waits for more.
     GoOn { consumed: usize },
     /// The connection is closed, or belongs to another worker.
+    Gone,
+}
+
+/// Where a packet is handled.
+enum Handover {
+    /// Here.
+    Stays,
+    /// Not yet. Of a CONNECT, it may not be known where before the Session of its Client has moved.
+    Waits,
+    /// At another worker, or nowhere: the connection is gone.
     Gone,
 }
 
@@ -48,6 +59,18 @@ impl Worker {
             Arrival { stream, terms, opened, is_turned_away, bytes: Vec::new() },
             deadline_ms,
         );
+    }
+
+    /// Takes a connection of which another worker has read the CONNECT.
+    pub(crate) fn open_handed_over(
+        &mut self,
+        stream: Stream,
+        terms: Arc<ListenerTerms>,
+        opened: Timestamp,
+        bytes: Vec<u8>,
+    ) {
+        let deadline_ms = terms.connect_deadline_ms;
+        self.open(Arrival { stream, terms, opened, is_turned_away: false, bytes }, deadline_ms);
     }
 
     /// Takes a new connection, which has so many milliseconds for its CONNECT.
@@ -197,6 +220,7 @@ impl Worker {
                 return self.note_end(id);
             }
             Ok(Received::Bytes { count, more }) => {
+                socket.is_active = true;
                 socket.is_readable = more || socket.ends;
                 socket.is_drained = !more;
                 if socket.is_readable {
@@ -355,11 +379,10 @@ impl Worker {
             let rest = &bytes[consumed..];
             match decode(rest, version, packet_bytes_max) {
                 Ok(Decoded::Packet { packet, length }) => {
-                    if !is_connected && self.hand_over(id, &packet, rest) {
-                        return Outcome::Gone;
-                    }
-                    if self.has_to_wait(id, &packet, is_connected) {
-                        break;
+                    match self.whose(id, &packet, rest, is_connected) {
+                        Handover::Stays => (),
+                        Handover::Waits => break,
+                        Handover::Gone => return Outcome::Gone,
                     }
                     consumed += length;
                     if self.tracing != Tracing::Off {
@@ -402,6 +425,22 @@ impl Worker {
             self.give_back_reservation(id);
         }
         Outcome::GoOn { consumed }
+    }
+
+    /// Says whether a packet is handled here and now. `rest` begins with it.
+    fn whose(
+        &mut self,
+        id: ConnectionId,
+        packet: &Packet<'_>,
+        rest: &[u8],
+        is_connected: bool,
+    ) -> Handover {
+        let handover = match is_connected {
+            true => Handover::Stays,
+            false => self.hand_over(id, packet, rest),
+        };
+        let stays = matches!(handover, Handover::Stays);
+        if stays && self.has_to_wait(id, packet, is_connected) { Handover::Waits } else { handover }
     }
 
     /// Notes whether something has come behind the last packet of a connection. A Client that talks
@@ -493,31 +532,40 @@ impl Worker {
     }
 
     /// Hands a CONNECT for a Session of another worker over to that worker, with everything read so
-    /// far. Returns true if it did.
-    fn hand_over(&mut self, id: ConnectionId, packet: &Packet<'_>, rest: &[u8]) -> bool {
+    /// far.
+    fn hand_over(&mut self, id: ConnectionId, packet: &Packet<'_>, rest: &[u8]) -> Handover {
         let (Some(directory), Packet::Connect(connect)) = (&self.node.directory, packet) else {
-            return false;
+            return Handover::Stays;
         };
         let Some(socket) = self.sockets.of(id) else {
-            return false;
+            return Handover::Stays;
         };
         let has_asked = std::mem::replace(&mut socket.has_asked, true);
         if has_asked || socket.is_turned_away || connect.client_id.is_empty() {
-            return false;
+            return Handover::Stays;
         }
-        let owner = directory.owner_or_claim(connect.client_id, self.id);
-        if owner == self.id {
-            socket.claim = Some(Box::new(connect.client_id.into()));
-            return false;
-        }
+        let owner = match directory.owner_or_claim(connect.client_id, self.id) {
+            Ownership::Own => {
+                socket.claim = Some(Box::new(connect.client_id.into()));
+                return Handover::Stays;
+            }
+            Ownership::Moving(from) => {
+                socket.has_asked = false;
+                let client_id = connect.client_id.into();
+                self.node.inboxes[from.index()].send(Letter::CallOffMove { client_id });
+                self.hold_connect(id);
+                return Handover::Waits;
+            }
+            Ownership::Other(owner) => owner,
+        };
         let Some(mut socket) = self.sockets.remove(id) else {
-            return true;
+            return Handover::Gone;
         };
         self.end_reservation(&socket.reservation);
         self.core.forget_connection(id);
         if self.poller.deregister(&mut socket.stream).is_err() {
             self.count_closed(false);
-            return true;
+            return Handover::Gone;
         }
         self.count_handed_over(owner);
         self.node.inboxes[owner.index()].send(Letter::HandedOver {
@@ -526,7 +574,7 @@ impl Worker {
             opened: socket.opened,
             bytes: rest.to_vec(),
         });
-        true
+        Handover::Gone
     }
 
     /// Notes which connections the core wants to be read and which not.

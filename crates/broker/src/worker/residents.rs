@@ -17,6 +17,7 @@ use midge_core::{
     Attributes, AuthAnswer, ConnectionId, Durability, Identity, Message, MessageParts, Output,
 };
 
+use crate::directory::Ownership;
 use crate::inbox::{Letter, OpenSession};
 use crate::program::reply::{Answer, RequestError};
 use crate::program::session::{
@@ -81,9 +82,12 @@ impl Worker {
     /// Opens a Session of the program, at the worker that owns it.
     pub(crate) fn open_session(&mut self, request: Box<OpenSession>) {
         if let Some(directory) = &self.node.directory {
-            let owner = directory.owner_or_claim(&request.client_id, self.id);
-            if owner != self.id {
-                return self.node.inboxes[owner.index()].send(Letter::OpenSession(request));
+            match directory.owner_or_claim(&request.client_id, self.id) {
+                Ownership::Own => (),
+                // Such a Session never moves.
+                Ownership::Other(owner) | Ownership::Moving(owner) => {
+                    return self.node.inboxes[owner.index()].send(Letter::OpenSession(request));
+                }
             }
         }
         let OpenSession { client_id, filters, options, answer } = *request;

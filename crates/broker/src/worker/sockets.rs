@@ -55,6 +55,8 @@ pub(crate) struct Socket {
     pub(crate) is_parked: bool,
     /// Memory for a large packet of which only a part has come.
     pub(crate) reservation: Reservation,
+    /// Whether something has come since Clients were given to other workers last.
+    pub(crate) is_active: bool,
 }
 
 /// A connection that has come to a worker, from a listener or from another worker.
@@ -94,6 +96,14 @@ impl Socket {
         !self.is_parked && !std::mem::replace(&mut self.is_queued, true)
     }
 
+    /// Returns whether it can be given to another worker.
+    pub(crate) fn may_move(&self) -> bool {
+        !self.is_closing
+            && !self.is_turned_away
+            && self.control.is_none()
+            && !self.stream.may_have_data_streams()
+    }
+
     /// Makes a socket that is to be read as soon as possible.
     pub(crate) fn new(
         id: ConnectionId,
@@ -124,6 +134,7 @@ impl Socket {
             has_asked: false,
             is_parked: false,
             reservation: Reservation::default(),
+            is_active: false,
         }
     }
 }
@@ -187,6 +198,21 @@ impl Sockets {
         let slots = self.slots.iter().skip(first).take(count).flatten();
         let slots = slots.filter(|it| it.terms.place.number == listener && it.control.is_none());
         slots.map(|socket| socket.id).collect()
+    }
+
+    /// Returns connections that can be given to another worker, among `count` slots from `first`
+    /// on: all of them, or those on which something has come since they were looked at last.
+    pub(crate) fn choose_to_give(
+        &mut self,
+        first: usize,
+        count: usize,
+        all: bool,
+    ) -> Vec<ConnectionId> {
+        let sockets = self.slots.iter_mut().skip(first).take(count).flatten();
+        let is_it = |socket: &mut Socket| {
+            (std::mem::take(&mut socket.is_active) || all) && socket.may_move()
+        };
+        sockets.filter_map(|socket| is_it(socket).then_some(socket.id)).collect()
     }
 
     /// Goes through all sockets, which is too much for every turn.

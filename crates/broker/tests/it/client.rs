@@ -290,6 +290,11 @@ impl Client {
         while self.receive() != Received::Closed {}
     }
 
+    /// Forgets packets that arrived while the test waited for another one.
+    pub(crate) fn forget_early(&mut self) {
+        self.early.clear();
+    }
+
     /// Frees the memory of the buffer, so that only the broker's memory is measured.
     pub(crate) fn forget_buffer(&mut self) {
         assert!(self.early.is_empty() && self.start == self.buffer.len());

@@ -45,7 +45,12 @@ fn a_listener_that_is_full_has_room_when_a_client_has_left() {
     for workers in [1, 2] {
         let mut listener = ListenerSettings::new("127.0.0.1:0");
         listener.listen.limits.connections_max = 1;
-        let broker = Broker::builder().workers(workers).listener(listener).start().unwrap();
+        let broker = Broker::builder()
+            .workers(workers)
+            .placement(midge_broker::Placement::Even)
+            .listener(listener)
+            .start()
+            .unwrap();
         for _ in 0..20 {
             let mut client = Client::connect(address(&broker), "c");
             client.ping();

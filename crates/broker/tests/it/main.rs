@@ -1,6 +1,7 @@
 //! The broker as programs meet it: through real sockets and through its embedding API.
 
 mod alone;
+mod bridge;
 mod client;
 mod clocks;
 mod durability;
@@ -18,6 +19,7 @@ mod limits;
 mod listeners;
 mod long_turns;
 mod memory;
+mod moving;
 mod old_before_new;
 mod ownership;
 mod pipelining;

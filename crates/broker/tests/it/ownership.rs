@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use midge_broker::{AuthAnswer, AuthReply, AuthRequest, Broker, Hook, Peer, ReasonCode};
+use midge_broker::{AuthAnswer, AuthReply, AuthRequest, Broker, Hook, Peer, Placement, ReasonCode};
 
 use crate::raw::{CONNACK, Raw, connect, connect_v5};
 use crate::support::address;
@@ -22,6 +22,7 @@ fn start() -> (Broker, Receiver<(AuthRequest, AuthReply)>) {
     let (sender, receiver) = mpsc::channel();
     let hook = std::sync::Arc::new(Asks(Mutex::new(sender)));
     let builder = Broker::builder().listen("127.0.0.1:0").workers(2).hook(hook);
+    let builder = builder.placement(Placement::Even);
     (builder.start().expect("a free port"), receiver)
 }
 

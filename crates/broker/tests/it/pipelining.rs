@@ -17,6 +17,7 @@ fn a_subscribe_behind_its_connect_is_answered_by_a_worker_with_nothing_else_to_d
     let broker = Broker::builder()
         .listen("127.0.0.1:0")
         .workers(2)
+        .placement(midge_broker::Placement::Even)
         .hook(Arc::new(AllowsAll))
         .start()
         .expect("a free port");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use log::LevelFilter;
-use midge_broker::{Capabilities, Durability, ListenerSettings, Storage};
+use midge_broker::{Capabilities, Durability, ListenerSettings, Placement, Storage};
 use midge_codec::{RetainHandling, SubscriptionOptions};
 use midge_core::{AutoSubscription, Limits, Rewrite, SharedStrategy, TopicRules};
 use serde::Deserialize;
@@ -28,6 +28,7 @@ pub(crate) struct Configuration {
     pub(crate) topic_durabilities: Vec<(String, Durability)>,
     /// `None`: one for each processor.
     pub(crate) workers: Option<usize>,
+    pub(crate) placement: Placement,
     pub(crate) capabilities: Capabilities,
     pub(crate) limits: Limits,
     pub(crate) topics: TopicRules,
@@ -78,6 +79,7 @@ impl Configuration {
                 .filter_map(|rule| Some((rule.text("filter")?, durability(&rule, "level")?)))
                 .collect(),
             workers: workers.and_then(|workers| usize::try_from(workers).ok()),
+            placement: placement(one("broker").text("placement").as_deref()),
             capabilities,
             limits: limits(&one("limits")),
             topics: TopicRules {
@@ -149,6 +151,13 @@ fn subscription(values: &Values<'_>) -> AutoSubscription {
         retain_handling,
     };
     AutoSubscription { filter: values.text("filter").unwrap_or_default(), options }
+}
+
+fn placement(word: Option<&str>) -> Placement {
+    match word {
+        Some("even") => Placement::Even,
+        _ => Placement::Auto,
+    }
 }
 
 fn strategy(word: &str) -> SharedStrategy {

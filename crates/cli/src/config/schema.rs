@@ -70,6 +70,9 @@ const LOG_FORMATS: &[&str] = &["text", "json"];
 /// Words of `durability`.
 const DURABILITIES: &[&str] = &["fsync", "interval", "memory"];
 
+/// Words of `[broker] placement`.
+const PLACEMENTS: &[&str] = &["auto", "even"];
+
 /// Words of `[shared_subscriptions] strategy`.
 const STRATEGIES: &[&str] =
     &["round-robin", "random", "sticky", "least-in-flight", "hash-by-client", "hash-by-topic"];
@@ -159,7 +162,14 @@ fn broker() -> Section {
     let max = midge_core::WorkerId::MAX_WORKERS as u64;
     let default = Default::Absent { meaning: "one for each processor", example: Value::Integer(2) };
     let doc = "Threads that serve connections. A Client belongs to one of them.";
-    let keys = vec![Key::new("workers", Kind::Integer { min: 1, max }, default, doc)];
+    let placement = "Which of these threads a Client belongs to. \"auto\": while the load is low, \
+                     all Clients are on\none thread; a busy thread gives Clients to one that is \
+                     not, and they do not notice.\n\"even\": a new Client goes to the thread \
+                     with the fewest, and stays there.";
+    let keys = vec![
+        Key::new("workers", Kind::Integer { min: 1, max }, default, doc),
+        Key::new("placement", Kind::Choice(PLACEMENTS), Default::Value(text("auto")), placement),
+    ];
     Section { name: "broker", repeated: false, doc: "The broker as a whole.", keys }
 }
 

@@ -96,6 +96,7 @@ fn start(
     descriptors::provide(&mut limits);
     let mut builder = Broker::builder()
         .limits(limits)
+        .placement(configuration.placement)
         .topics(configuration.topics.clone())
         .shared_strategy(configuration.shared_strategy)
         .shared_backlog(configuration.shared_backlog)

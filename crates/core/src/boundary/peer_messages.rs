@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
-use crate::base::identity::{GroupId, SessionId};
+use crate::base::identity::{GroupId, Identity, SessionId, WorkerId};
 use crate::base::message::Message;
 use crate::boundary::store_records::Round;
 use crate::tree::subscription_tree::PackedOptions;
@@ -90,6 +90,7 @@ pub(crate) enum Peer {
 
     Shared(SharedPeer),
     Retained(RetainedPeer),
+    Move(MovePeer),
 
     ExclusiveClaim {
         ticket: Ticket,
@@ -210,6 +211,60 @@ pub(crate) enum RetainedPeer {
     Stop { walk: WalkId },
 }
 
+/// What concerns a Session that goes from one worker to another. See [`crate::moving`].
+#[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
+pub(crate) enum MovePeer {
+    /// The sender wants to give a Session to the receiver, which answers with `Prepared` when all
+    /// workers send it what the Session wants.
+    Prepare {
+        ticket: Ticket,
+        session: Box<ComingSession>,
+    },
+    Prepared {
+        ticket: Ticket,
+    },
+    /// The Session does not come after all.
+    CallOff {
+        session: SessionId,
+    },
+    /// From now on, the sender sends what is for this Session to the worker `to`, and the receiver
+    /// has to do so, too. It answers with `Switched`, and says the same to `to`. `online`: whether
+    /// the Client is connected.
+    Switch {
+        session: SessionId,
+        to: WorkerId,
+        online: bool,
+    },
+    /// From now on, the sender sends what is for this Session to its new worker.
+    Switched {
+        session: SessionId,
+    },
+    /// A Session that has moved has ended.
+    Over {
+        session: SessionId,
+    },
+}
+
+/// What a worker knows of a Session before it comes.
+#[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq))]
+pub(crate) struct ComingSession {
+    pub(crate) session: SessionId,
+    pub(crate) client: Arc<Identity>,
+    /// Its number in the store; 0 if it is not kept there.
+    pub(crate) number: u64,
+    pub(crate) filters: Vec<WantedFilter>,
+}
+
+/// What a Session wants of the messages that a filter matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WantedFilter {
+    pub(crate) filter: Box<str>,
+    pub(crate) options: PackedOptions,
+    pub(crate) identifier: Option<NonZeroU32>,
+}
+
 /// A Session that joins a shared subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
@@ -238,6 +293,12 @@ impl From<SharedPeer> for PeerMessage {
 impl From<RetainedPeer> for PeerMessage {
     fn from(message: RetainedPeer) -> Self {
         Self(Peer::Retained(message))
+    }
+}
+
+impl From<MovePeer> for PeerMessage {
+    fn from(message: MovePeer) -> Self {
+        Self(Peer::Move(message))
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod acknowledgements;
 pub(crate) mod counting;
+pub(crate) mod crossings;
 pub(crate) mod drops;
 pub(crate) mod expiring;
 
@@ -34,6 +35,7 @@ use crate::boundary::effects::LocalDelivery;
 use crate::boundary::packet_lines::{PacketLine, Tracing};
 use crate::boundary::store_records::{Fetch, Fetched, Owner, StoreOp};
 use crate::boundary::turn::Turn;
+use crate::clients::crossings::Crossings;
 use crate::clients::drops::Party;
 use crate::clients::expiring::Sweeps;
 use crate::clients::writing::want_flush;
@@ -78,6 +80,7 @@ pub(crate) struct Clients {
     sweeps: Sweeps,
     /// The ticket of the last question to the store.
     last_fetch: u64,
+    pub(crate) crossings: Crossings,
     /// What requests up to this ticket say of messages that are not confirmed may be older than
     /// what the store knows.
     doubted_fetch: u64,
@@ -119,6 +122,7 @@ impl Clients {
             unsendable: Vec::new(),
             sweeps: Sweeps::default(),
             last_fetch: 0,
+            crossings: Crossings::default(),
             doubted_fetch: 0,
             rounds: Rounds::new(config.worker, config.workers, config.durability.has_store),
         }
@@ -224,6 +228,9 @@ impl Clients {
         grant: &Grant<'_>,
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
+        if self.is_arriving(slot) {
+            return self.put_by(slot, publication, grant);
+        }
         debug_assert!(!self.sessions[slot as usize].is_over(), "it is nobody's any more");
         let connected = self.sessions[slot as usize].attached();
         let qos = publication.attributes.qos.min(grant.qos);
@@ -326,6 +333,9 @@ impl Clients {
     /// Sends a Session what its window and its connection's output have room for: first what has to
     /// be sent again, then messages from its queue.
     pub(crate) fn pump(&mut self, slot: SessionSlot, turn: &mut Turn) {
+        if self.is_leaving(slot) {
+            return; // Its next worker goes on.
+        }
         if let Some(id) = self.sessions[slot as usize].attached() {
             self.retransmit(slot, id, turn);
         }
@@ -510,6 +520,9 @@ impl Clients {
 
     /// Asks the driver to read a connection, or to stop reading it.
     pub(crate) fn set_reading(&mut self, id: ConnectionId, reading: bool, turn: &mut Turn) {
+        if reading && self.crossings.is_quiet(id) {
+            return;
+        }
         if let Some(connection) = self.connection_mut(id)
             && connection.set_reading(reading)
         {

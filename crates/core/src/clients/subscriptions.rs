@@ -62,7 +62,6 @@ impl Clients {
 
     /// Whether the Client of a Session of this worker is connected.
     pub(crate) fn is_connected(&self, session: SessionId) -> bool {
-        let slot = self.slot_of(session);
-        slot.is_some_and(|slot| self.sessions[slot as usize].attached().is_some())
+        self.slot_of_receiver(session).is_some_and(|slot| self.is_there(slot))
     }
 }

@@ -22,14 +22,19 @@ impl Clients {
     /// Makes a Session for a Client and returns its slot. It is not counted yet.
     pub(crate) fn insert_session(&mut self, identity: Arc<Identity>) -> SessionSlot {
         let generation = self.next_generation().get();
-        let hash = hash_str(self.seed, &identity.client_id);
         let session = Session::new(identity, generation, self.seed);
         let slot = self.sessions.insert(session) as SessionSlot;
+        self.enter_name(slot);
+        slot
+    }
+
+    /// Lets the Session in this slot be found by its Client Identifier.
+    pub(super) fn enter_name(&mut self, slot: SessionSlot) {
+        let hash = hash_str(self.seed, &self.sessions[slot as usize].identity().client_id);
         let (sessions, seed) = (&self.sessions, self.seed);
         self.by_client_id.insert_unique(hash, slot, |&other| {
             hash_str(seed, &sessions[other as usize].identity().client_id)
         });
-        slot
     }
 
     /// Makes room for this many Sessions more.
@@ -44,6 +49,15 @@ impl Clients {
     /// Takes a Session out. Its slot is not used again until it is vacated: the tree may refer to
     /// it.
     pub(crate) fn take_session(&mut self, slot: SessionSlot) -> Session {
+        let name = self.session_id(slot);
+        self.crossings.end(slot, name);
+        let session = self.replace_session(slot);
+        self.count_off(&session);
+        session
+    }
+
+    /// Puts a placeholder into the slot of a Session, and returns that.
+    pub(super) fn replace_session(&mut self, slot: SessionSlot) -> Session {
         let identity = Arc::clone(self.sessions[slot as usize].identity());
         let hash = hash_str(self.seed, &identity.client_id);
         if let Ok(entry) = self.by_client_id.find_entry(hash, |&other| other == slot) {
@@ -51,9 +65,7 @@ impl Clients {
         }
         let nobody = Session::placeholder(identity, self.next_generation().get(), self.seed);
         self.over += 1;
-        let session = std::mem::replace(&mut self.sessions[slot as usize], nobody);
-        self.count_off(&session);
-        session
+        std::mem::replace(&mut self.sessions[slot as usize], nobody)
     }
 
     /// Frees the slot of a Session that was taken out, once nothing refers to it any more.
@@ -63,7 +75,7 @@ impl Clients {
     }
 
     /// Returns a new generation, which tells what is in a slot now from whatever was there before.
-    fn next_generation(&mut self) -> NonZeroU32 {
+    pub(super) fn next_generation(&mut self) -> NonZeroU32 {
         self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.generation
     }
@@ -72,15 +84,26 @@ impl Clients {
         &mut self.sessions[slot as usize]
     }
 
+    /// Returns the name of a Session. It keeps that for its whole life, on whatever worker it is.
+    #[inline]
     pub(crate) fn session_id(&self, slot: SessionSlot) -> SessionId {
-        let generation = self.sessions[slot as usize].generation();
-        SessionId { worker: self.worker, slot, generation }
+        let session = &self.sessions[slot as usize];
+        let of_slot = SessionId { worker: self.worker, slot, generation: session.generation() };
+        session.name().unwrap_or(of_slot)
     }
 
-    /// Returns the slot of a Session, if it still lives.
+    /// Returns the slot of a Session, if it still lives and is here.
     pub(crate) fn slot_of(&self, id: SessionId) -> Option<SessionSlot> {
-        let session = self.sessions.get(id.slot as usize)?;
-        (session.generation() == id.generation).then_some(id.slot)
+        if let Some(slot) = self.crossings.slot_of_adopted(id) {
+            return Some(slot);
+        }
+        let is_here = self.worker == id.worker && self.is_generation(id.slot, id.generation);
+        is_here.then_some(id.slot)
+    }
+
+    /// Whether the slot has not been given to another Session since it had this generation.
+    pub(crate) fn is_generation(&self, slot: SessionSlot, generation: u32) -> bool {
+        self.sessions.get(slot as usize).is_some_and(|it| it.generation() == generation)
     }
 
     /// Returns the connection, if it is still the one that `id` names.

@@ -6,6 +6,7 @@ pub(crate) mod capabilities;
 pub(crate) mod data_streams;
 pub(crate) mod held_bytes;
 pub(crate) mod layouts;
+pub(crate) mod moving;
 pub(crate) mod output;
 pub(crate) mod shared_bytes;
 

@@ -48,6 +48,10 @@ impl Core {
         data: Option<&'d [u8]>,
         turn: &mut Turn,
     ) -> Result<Terms<'d>, Refusal> {
+        if self.is_gone_soon(&identity.client_id, turn) {
+            // The driver lets such a CONNECT wait, so this one is not in order.
+            return Err((ReasonCode::ServerBusy, "the session is on its way to another worker"));
+        }
         self.check_identity(id, identity, pending)?;
         self.check_order(pending.number, identity)?;
         let terms = self.terms(id, pending, data)?;

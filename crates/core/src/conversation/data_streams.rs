@@ -38,6 +38,9 @@ impl Core {
         let Phase::Connected { session, .. } = *connection.phase() else {
             return None;
         };
+        if self.ground.clients.is_leaving(session) {
+            return None; // The Session goes without it.
+        }
         let id = self.ground.clients.add_data_stream(control, session, now)?;
         let extent = self.ground.clients.extent(DataStreams::WINDOW);
         if let Some(outgoing) = self.ground.clients.session_mut(session).outgoing_mut() {

@@ -181,13 +181,14 @@ impl Core {
         self.cancel_session_timers(slot);
         let id = self.ground.clients.session_id(slot);
         let mut session = self.ground.clients.take_session(slot);
+        self.tell_over(id, turn);
         let client = Arc::clone(session.identity());
         let subscriptions = session.take_subscriptions();
         self.remains.end_subscriptions(
             &mut self.subscriptions,
             &mut self.router,
             &mut self.ground,
-            id,
+            (id, slot),
             subscriptions,
             turn,
         );
@@ -269,8 +270,8 @@ impl Core {
     }
 
     pub(crate) fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
-        let session = SessionId { worker: self.ground.config.worker, slot, generation };
-        self.ground.clients.slot_of(session).is_some()
+        let clients = &self.ground.clients;
+        clients.is_generation(slot, generation) && !clients.is_leaving(slot)
     }
 
     /// Begins to shut down: admits no new Clients, and tells the connected ones to go (0x8B). Their
@@ -302,7 +303,8 @@ impl Core {
         let others = self.router.put_off.receivers_left()
             + self.router.delayed.volatile_messages()
             + self.router.shared.groups.volatile_messages()
-            + self.remains.messages();
+            + self.remains.messages()
+            + self.ground.clients.crossings.put_by().0;
         self.ground.clients.note_drops(Party::Nobody, "", reason, on_the_way + others as u64, turn);
     }
 

@@ -21,5 +21,7 @@ impl Core {
                 self.router.route_own(&mut self.ground, &message, turn);
             }
         }
+        let edition = self.router.retained.own_topics.edition();
+        self.ground.clients.crossings.forget_editions(edition);
     }
 }

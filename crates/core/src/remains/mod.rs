@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
-use crate::base::identity::{Identity, SessionId};
+use crate::base::identity::{Identity, SessionId, SessionSlot};
 use crate::base::work::Work;
 use crate::boundary::store_records::{Owner, StoreOp};
 use crate::boundary::turn::Turn;
@@ -42,8 +42,10 @@ pub(crate) struct Remains {
 /// The subscriptions of a Session that has ended.
 #[derive(Debug)]
 struct Leaving {
-    /// The id that the Session had. Its slot is kept until nothing refers to it any more.
+    /// The id that the Session had.
     session: SessionId,
+    /// Its slot, which is kept until nothing refers to it any more.
+    slot: SessionSlot,
     subscriptions: IntoOwnFilters,
 }
 
@@ -82,6 +84,11 @@ impl Remains {
         !self.leaving.is_empty() || !self.undelivered.is_empty()
     }
 
+    /// Whether messages of this Session are still to be passed on.
+    pub(crate) fn concern(&self, session: SessionId) -> bool {
+        self.undelivered.iter().any(|undelivered| undelivered.session == session)
+    }
+
     /// Bytes of the messages that are still to be passed on or dropped.
     pub(crate) fn bytes(&self) -> usize {
         self.undelivered.iter().map(|undelivered| undelivered.bytes).sum()
@@ -103,17 +110,18 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        session: SessionId,
+        (session, slot): (SessionId, SessionSlot),
         mut taken: OwnFilters,
         turn: &mut Turn,
     ) {
         if taken.len() > self.left {
-            self.end_exclusive(subscriptions, router, ground, session, &mut taken, turn);
+            let ended = (session, slot);
+            self.end_exclusive(subscriptions, router, ground, ended, &mut taken, turn);
         }
-        let mut leaving = Leaving { session, subscriptions: taken.into_iter() };
+        let mut leaving = Leaving { session, slot, subscriptions: taken.into_iter() };
         let count = self.left;
         if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
-            ground.clients.vacate(session.slot);
+            ground.clients.vacate(slot);
         } else {
             self.leaving.push_back(leaving);
         }
@@ -125,7 +133,7 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        session: SessionId,
+        session: (SessionId, SessionSlot),
         taken: &mut OwnFilters,
         turn: &mut Turn,
     ) {
@@ -145,9 +153,10 @@ impl Remains {
         count: usize,
         turn: &mut Turn,
     ) -> bool {
-        let Leaving { session, subscriptions: left } = leaving;
+        let Leaving { session, slot, subscriptions: left } = leaving;
+        let session = (*session, *slot);
         for ended in left.take(count) {
-            self.end_subscription(subscriptions, router, ground, *session, &ended, turn);
+            self.end_subscription(subscriptions, router, ground, session, &ended, turn);
         }
         left.len() == 0
     }
@@ -157,13 +166,13 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        session: SessionId,
+        session: (SessionId, SessionSlot),
         (key, subscribed): &(Box<str>, Subscribed),
         turn: &mut Turn,
     ) {
         ground.work.add(1);
         self.left = self.left.saturating_sub(1);
-        router.retained.drop_request(session, key, turn);
+        router.retained.drop_request(session.0, key, turn);
         subscriptions.release_subscription(router, ground, session, key, &subscribed.kind, turn);
     }
 
@@ -240,7 +249,7 @@ impl Remains {
             let count = self.left.min(Self::SLICE);
             if let Some(mut leaving) = self.leaving.pop_front() {
                 if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
-                    ground.clients.vacate(leaving.session.slot);
+                    ground.clients.vacate(leaving.slot);
                 } else {
                     self.leaving.push_back(leaving);
                 }

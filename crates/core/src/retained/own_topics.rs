@@ -14,7 +14,10 @@ use crate::base::message::{Attributes, Message, MessageParts};
 /// What the topics say at present.
 #[derive(Debug, Default)]
 pub(crate) struct OwnTopics {
-    messages: BTreeMap<Box<str>, Message>,
+    /// Each with the edition in which it has changed last.
+    messages: BTreeMap<Box<str>, (Message, u64)>,
+    /// Counts what was set; it is the same at all workers that were given the same.
+    edition: u64,
 }
 
 impl OwnTopics {
@@ -29,7 +32,18 @@ impl OwnTopics {
         };
         let is_match = |topic: &str| TopicName::new(topic).is_ok_and(|name| filter.matches(name));
         let matching = self.messages.iter().filter(|(topic, _)| is_match(topic));
-        matching.map(|(_, message)| message.clone()).collect()
+        matching.map(|(_, (message, _))| message.clone()).collect()
+    }
+
+    pub(crate) fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    /// The messages that have changed since an edition, in the order in which they have.
+    pub(crate) fn since(&self, edition: u64) -> Vec<Message> {
+        let mut newer: Vec<_> = self.messages.values().filter(|(_, it)| *it > edition).collect();
+        newer.sort_by_key(|(_, edition)| *edition);
+        newer.into_iter().map(|(message, _)| message.clone()).collect()
     }
 
     /// Sets the text of a topic. Returns its new message if the text has changed.
@@ -39,7 +53,8 @@ impl OwnTopics {
         text: &str,
         publisher: &Arc<Identity>,
     ) -> Option<Message> {
-        let is_known = |before: &Message| before.payload() == text.as_bytes();
+        self.edition += 1;
+        let is_known = |before: &(Message, u64)| before.0.payload() == text.as_bytes();
         if self.messages.get(topic).is_some_and(is_known) {
             return None;
         }
@@ -59,7 +74,7 @@ impl OwnTopics {
             attributes,
             publisher: Arc::clone(publisher),
         });
-        self.messages.insert(topic.into(), message.clone());
+        self.messages.insert(topic.into(), (message.clone(), self.edition));
         Some(message)
     }
 }

@@ -77,6 +77,11 @@ impl<R> Requests<R> {
         self.requests.is_empty()
     }
 
+    /// Whether a Session has asked for something.
+    pub(crate) fn is_of(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &R> {
         self.requests.values().filter_map(|entry| entry.request.as_ref())
     }

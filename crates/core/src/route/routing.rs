@@ -5,12 +5,13 @@ use midge_codec::QoS;
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identifiers::Identifiers;
-use crate::base::identity::{GroupId, SessionId, SessionSlot, WorkerId};
+use crate::base::identity::{GroupId, SessionSlot};
 use crate::base::message::{Attributes, Message, Publication};
 use crate::base::work::Work;
 use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::{Peer, QuestionId};
 use crate::boundary::turn::Turn;
+use crate::clients::crossings::Source;
 use crate::clients::drops::Party;
 use crate::clients::{Clients, Grant};
 use crate::connection::output::SHARED_PAYLOAD_BYTES_MIN;
@@ -210,9 +211,41 @@ impl Router {
             groups.extend(matched.flat_map(|&node| ground.tree.groups(node)).copied());
         }
         self.retained.note_seen(publication.topic);
+        ground.clients.set_source(Source::OwnTopics(self.retained.own_topics.edition()));
         self.route_locally(ground, &publication, turn);
+        ground.clients.set_source(Source::Own);
         for group in groups {
             self.shared.publish(ground, group, &publication, turn);
+        }
+    }
+
+    /// Delivers to a Session that has just arrived the messages of the broker itself that its last
+    /// worker did not have yet.
+    pub(crate) fn catch_up(
+        &mut self,
+        ground: &mut Ground,
+        slot: SessionSlot,
+        edition: u64,
+        turn: &mut Turn,
+    ) {
+        for message in self.retained.own_topics.since(edition) {
+            let publication = Publication::of(&message);
+            ground.tree.match_topic_name(publication.topic, &mut self.scratch);
+            let all = self.scratch.matched().iter().flat_map(|&node| ground.tree.subscribers(node));
+            let Some(subscriber) = all.copied().find(|subscriber| subscriber.session == slot)
+            else {
+                continue;
+            };
+            let grant = Grant {
+                qos: subscriber.options.qos(),
+                retain: subscriber.options.retain_as_published(),
+                identifiers: subscriber.identifier.as_slice(),
+                group: None,
+            };
+            let clients = &mut ground.clients;
+            if let Err(reason) = clients.deliver_single(slot, &publication, &grant, turn) {
+                clients.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
+            }
         }
     }
 
@@ -358,7 +391,7 @@ impl Router {
         ground.clients.rounds.resume_origin(routing.round);
         ground.clients.begin_publication(count);
         for target in &routing.targets[routing.next..routing.next + count] {
-            if ground.clients.slot_of(target.session_id(ground.config.worker)).is_some() {
+            if ground.clients.is_generation(target.session, target.generation) {
                 deliver_to(&mut ground.clients, target, &publication, turn);
             } else {
                 let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
@@ -383,7 +416,7 @@ fn copied_bytes(publication: &Publication<'_>) -> usize {
 #[inline]
 fn wants(clients: &Clients, subscriber: &Subscriber, publication: &Publication<'_>) -> bool {
     let &Subscriber { session, options, .. } = subscriber;
-    if clients.is_over(session) {
+    if clients.is_closed_to_route(session) {
         return false;
     }
     !options.no_local()
@@ -424,9 +457,5 @@ impl Target {
         if let Some(identifier) = subscriber.identifier {
             self.identifiers.push(identifier);
         }
-    }
-
-    fn session_id(&self, worker: WorkerId) -> SessionId {
-        SessionId { worker, slot: self.session, generation: self.generation }
     }
 }

@@ -1,5 +1,6 @@
 //! Session State: what outlives a Network Connection (MQTT 5.0 section 4.1).
 
+pub(crate) mod moving;
 pub(crate) mod outgoing;
 pub(crate) mod own_filters;
 pub(crate) mod sent_ahead;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use midge_codec::{PacketIdentifier, SubscriptionOptions};
 
 use crate::base::durability::Durability;
-use crate::base::identity::{ConnectionId, GroupId, Identity};
+use crate::base::identity::{ConnectionId, GroupId, Identity, SessionId};
 use crate::base::message::Message;
 use crate::base::time::Timestamp;
 use crate::boundary::peer_messages::QuestionId;
@@ -54,6 +55,8 @@ pub(crate) struct Session {
     #[allow(clippy::box_collection)] // most sessions have none: one word, not three
     awaiting_release: Option<Box<BTreeMap<PacketIdentifier, Received>>>,
     will: Option<Box<Will>>,
+    /// Its name, if another worker has made it. Most have that of their slots.
+    name: Option<Box<SessionId>>,
     /// When the Session ends, if that timer is set.
     expires_at: Option<Timestamp>,
     /// When its Will Message is due, if that timer is set.
@@ -138,6 +141,7 @@ impl Session {
             outgoing: None,
             awaiting_release: None,
             will: None,
+            name: None,
             expires_at: None,
             will_due_at: None,
             matched: (0, 0),

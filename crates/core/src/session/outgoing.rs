@@ -2,6 +2,7 @@
 
 mod entering;
 mod expiry;
+mod moving;
 mod stored;
 mod streams;
 mod window;

@@ -5,17 +5,18 @@ use crate::base::drop_reason::DropReason;
 use crate::base::identity::WorkerId;
 use crate::boundary::store_records::{Owner, StoreOp};
 use crate::boundary::turn::Turn;
+use crate::clients::Clients;
 use crate::clients::drops::Party;
 use crate::ground::Ground;
 use crate::shared::Shared;
 
 impl Shared {
     /// Notes that no Client of a worker that is gone is connected.
-    pub(crate) fn forget_worker(&mut self, gone: WorkerId) {
+    pub(crate) fn forget_worker(&mut self, clients: &Clients, gone: WorkerId) {
         let own = self.groups.groups.values_mut().map(|group| &mut group.members);
         let copies = self.groups.copies.values_mut().map(|(_, members)| members);
         for member in own.chain(copies).flat_map(|members| &mut members.list) {
-            member.online &= member.session.worker != gone;
+            member.online &= clients.worker_of(member.session) != gone;
         }
     }
 

@@ -474,7 +474,7 @@ impl Shared {
             }
             Err(reason) => {
                 // The member that was tried last stands for all of them, if it is known here.
-                let last = tried.barred.last().filter(|it| it.worker == ground.config.worker);
+                let last = tried.barred.last();
                 let slot = last.and_then(|&session| ground.clients.slot_of(session));
                 let party = slot.map_or(Party::Nobody, Party::Receiver);
                 ground.clients.note_drop(party, publication.topic, reason, turn);
@@ -527,7 +527,8 @@ impl Shared {
     ) -> Result<(), Option<DropReason>> {
         let retain = member.options.retain_as_published() && publication.attributes.retain;
         let session = member.session;
-        if session.worker != ground.config.worker {
+        let worker = ground.clients.worker_of(session);
+        if worker != ground.config.worker {
             let delivery = Delivery {
                 message: publication.share(),
                 qos: publication.attributes.qos.min(member.options.qos()),
@@ -536,11 +537,11 @@ impl Shared {
                 group: Some(group),
             };
             let barred = barred.to_vec();
-            ground.note_sent(session.worker, ANY_WORKER, publication.attributes, turn);
-            turn.fx.send(session.worker, SharedPeer::Deliver { session, delivery, barred }.into());
+            ground.note_sent(worker, ANY_WORKER, publication.attributes, turn);
+            turn.fx.send(worker, SharedPeer::Deliver { session, delivery, barred }.into());
             return Ok(());
         }
-        let slot = ground.clients.slot_of(session).ok_or(None)?;
+        let slot = ground.clients.slot_of_receiver(session).ok_or(None)?;
         if ground.config.shared_backlog && !ground.clients.is_connected(session) {
             return Err(None);
         }
@@ -562,9 +563,9 @@ impl Shared {
         mut barred: Vec<SessionId>,
         turn: &mut Turn,
     ) {
-        let slot = ground.clients.slot_of(session).filter(|&slot| {
-            ground.clients.session(slot).attached().is_some() || !ground.config.shared_backlog
-        });
+        let slot = ground.clients.slot_of_receiver(session);
+        let slot =
+            slot.filter(|&slot| ground.clients.is_there(slot) || !ground.config.shared_backlog);
         let refusal = slot.and_then(|slot| {
             let publication = Publication::of(&delivery.message);
             let grant = crate::clients::grant_of(&delivery);

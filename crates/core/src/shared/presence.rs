@@ -41,6 +41,11 @@ impl Presences {
         !self.order.is_empty()
     }
 
+    /// Whether groups are still to be told of this Session.
+    pub(crate) fn concern(&self, session: SessionId) -> bool {
+        self.groups.contains_key(&session)
+    }
+
     /// Tells these groups later, instead of those that waited for the Session: a group that was
     /// told the earlier state has to be told again.
     fn put_off(&mut self, session: SessionId, groups: Vec<GroupId>) {
@@ -154,7 +159,7 @@ impl Shared {
 
     /// Whether a member can take a message now, as far as this worker knows.
     pub(crate) fn is_present(&self, ground: &Ground, member: &Member) -> bool {
-        let is_own = member.session.worker == ground.config.worker;
+        let is_own = ground.clients.worker_of(member.session) == ground.config.worker;
         member.online && (!is_own || ground.clients.is_connected(member.session))
     }
 }

@@ -118,6 +118,9 @@ impl Core {
             let mut deliveries = Vec::with_capacity(entries.len());
             for FetchedEntry { sequence, delivery, round } in entries {
                 let is_void = round.is_some_and(|it| self.ground.clients.rounds.is_void(it));
+                if let Some(round) = round {
+                    self.ground.clients.rounds.await_confirmation(round, session);
+                }
                 match delivery {
                     Some(stored) if is_void => {
                         let (receiver, reason) = (Party::Receiver(slot), DropReason::PeerGone);

@@ -58,6 +58,11 @@ impl Slices {
         !self.waiting.is_empty()
     }
 
+    /// Whether a packet of this Session waits.
+    pub(crate) fn concern(&self, session: SessionId) -> bool {
+        self.waiting.iter().any(|packet| packet.session == session)
+    }
+
     /// Bytes of memory, about.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

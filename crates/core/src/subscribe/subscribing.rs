@@ -391,12 +391,11 @@ impl Subscriptions {
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
-        session: SessionId,
+        (session, slot): (SessionId, SessionSlot),
         key: &str,
         kind: &SubscriptionKind,
         turn: &mut Turn,
     ) {
-        let slot = session.slot;
         match *kind {
             SubscriptionKind::Plain => self.remove_from_tree(ground, slot, key, turn),
             SubscriptionKind::Exclusive => {

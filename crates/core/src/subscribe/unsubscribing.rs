@@ -153,7 +153,10 @@ impl Subscriptions {
                 let leave = SharedPeer::Unsubscribe { ticket, name, filter, session };
                 turn.fx.send(home, leave.into());
             }
-            _ => self.release_subscription(router, ground, session, key, &subscribed.kind, turn),
+            _ => {
+                let kind = &subscribed.kind;
+                self.release_subscription(router, ground, (session, slot), key, kind, turn);
+            }
         }
         ground.clients.forget_subscription(slot, key);
         let client = Arc::clone(ground.clients.session(slot).identity());

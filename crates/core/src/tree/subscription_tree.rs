@@ -121,6 +121,12 @@ impl SubscriptionTree {
         was_empty
     }
 
+    /// What a Session has for this filter, if it is a subscriber.
+    pub(crate) fn subscriber(&self, filter: &str, session: SessionSlot) -> Option<Subscriber> {
+        let node = Some(self.tree.find(filter)).filter(|&node| node != NONE)?;
+        self.subscribers(node).iter().find(|it| it.session == session).copied()
+    }
+
     /// Removes a local subscriber. Returns true if it was the last local one of this filter.
     pub(crate) fn remove(&mut self, filter: &str, session: SessionSlot) -> bool {
         let node = self.tree.find(filter);

@@ -190,6 +190,11 @@ impl Pending {
         self.subscribes.get_mut(&ticket)
     }
 
+    /// Whether an answer to a Session's Client waits.
+    pub(crate) fn concerns(&self, session: SessionId) -> bool {
+        self.subscribes.values().any(|subscribe| subscribe.session == session)
+    }
+
     /// Notes that there is one thing less to wait for. Returns the SUBSCRIBE if it was the last one
     /// and no fence has to follow.
     pub(crate) fn arrive(&mut self, ticket: Ticket) -> Option<PendingSubscribe> {

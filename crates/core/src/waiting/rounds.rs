@@ -13,6 +13,7 @@
 //! that something is kept that only a worker that is gone was given (`voids`).
 
 mod answers;
+mod moving;
 mod questions;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,8 @@ use crate::boundary::store_records::{
 use crate::boundary::turn::Turn;
 use answers::{Answer, Asked, PassedOn};
 use questions::Question;
+
+pub(crate) use moving::Postponed;
 
 /// Something that happens when what came before it is durable.
 #[derive(Debug)]
@@ -175,8 +178,8 @@ struct RoundEnd {
 struct Gathering {
     /// The workers whose answers are outstanding.
     awaited: WorkerSet,
-    /// How many fan-outs have to be done first, counted since the start.
-    routings: u64,
+    /// What has to be done first.
+    postponed: Postponed,
     end: RoundEnd,
 }
 
@@ -396,20 +399,6 @@ impl Rounds {
         self.storing.intersects(workers)
     }
 
-    /// Notes that a fan-out is put off and returns its round: that round waits for the fan-out, and
-    /// what the fan-out keeps later counts with it. `None` if nothing has to be kept.
-    pub(crate) fn put_off(&mut self, qos: QoS, durability: Durability) -> Option<Round> {
-        if !self.is_enabled || durability == Durability::Memory || qos == QoS::AtMostOnce {
-            return None;
-        }
-        self.sent += 1;
-        if self.origin.is_none() {
-            self.open.end.promise(durability);
-            self.open.end.confirms |= qos == QoS::ExactlyOnce;
-        }
-        self.origin.or(Some(Round { worker: self.worker, number: self.open.number }))
-    }
-
     /// From now on, things are done on behalf of a round of which something was put off.
     pub(crate) fn resume_origin(&mut self, round: Option<Round>) {
         self.origin = round;
@@ -468,13 +457,15 @@ impl Rounds {
         std::mem::replace(waiting, later).into_values().flatten().collect()
     }
 
-    /// Whether a turn has to be ended soon, even if nothing comes from outside.
-    pub(crate) fn has_work(&self) -> bool {
+    /// Whether a turn has to be ended soon, even if nothing comes from outside. `done` says what is
+    /// done of what was put off.
+    pub(crate) fn has_work(&self, done: Postponed) -> bool {
+        let done = if self.is_enabled { done } else { Postponed::NONE };
         !self.ops.is_empty()
             || !self.ready.is_empty()
             || !self.open.is_idle()
-            || self.to_answer.iter().any(|asked| asked.awaited.is_empty())
-            || self.gathering.front().is_some_and(|front| front.awaited.is_empty())
+            || self.to_answer.iter().any(|asked| asked.is_complete(done))
+            || self.gathering.front().is_some_and(|front| front.is_complete(done))
     }
 
     /// Whether rounds wait for other workers, or other workers for this one.
@@ -485,11 +476,13 @@ impl Rounds {
             || self.committing.iter().any(owes_answers)
     }
 
-    /// Ends a turn: sends the open round on its way, and whatever is complete now. `pushed`
-    /// fan-outs were put off so far, and `done` of them are done.
-    pub(crate) fn close_turn(&mut self, pushed: u64, done: u64, turn: &mut Turn) {
+    /// Ends a turn: sends the open round on its way, and whatever is complete now. `pushed` says
+    /// what was put off so far, and `done` what of that is done.
+    pub(crate) fn close_turn(&mut self, pushed: Postponed, done: Postponed, turn: &mut Turn) {
         // Without a store, there is no promise that fan-outs which were put off could break.
-        let (pushed, done) = if self.is_enabled { (pushed, done) } else { (0, 0) };
+        let none = (Postponed::NONE, Postponed::NONE);
+        let (pushed, done) = if self.is_enabled { (pushed, done) } else { none };
+        self.ask_late(turn);
         self.close_round(pushed, done, turn);
         while self.gathering.front().is_some_and(|round| round.is_complete(done)) {
             if let Some(Gathering { end, .. }) = self.gathering.pop_front() {
@@ -504,7 +497,7 @@ impl Rounds {
         }
     }
 
-    fn close_round(&mut self, pushed: u64, done: u64, turn: &mut Turn) {
+    fn close_round(&mut self, pushed: Postponed, done: Postponed, turn: &mut Turn) {
         if self.open.is_idle() {
             return;
         }
@@ -515,7 +508,7 @@ impl Rounds {
             let round = Round { worker: self.worker, number };
             turn.fx.send(to, Peer::Ask { round, ticket: 0 }.into());
         }
-        let gathering = Gathering { awaited: asked, routings: pushed, end };
+        let gathering = Gathering { awaited: asked, postponed: pushed, end };
         if self.gathering.is_empty() && gathering.is_complete(done) {
             self.make_ready(gathering.end, turn);
         } else {
@@ -615,7 +608,7 @@ impl RoundEnd {
 }
 
 impl Gathering {
-    fn is_complete(&self, routings_done: u64) -> bool {
-        self.awaited.is_empty() && self.routings <= routings_done
+    fn is_complete(&self, done: Postponed) -> bool {
+        self.awaited.is_empty() && self.postponed.is_within(done)
     }
 }

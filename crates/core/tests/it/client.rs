@@ -24,6 +24,8 @@ pub(crate) struct Socket {
     /// Whether the broker reads from this socket.
     pub(crate) is_read: bool,
     pub(crate) is_closed: bool,
+    /// Whether it is between two workers.
+    pub(crate) is_moving: bool,
     /// How many more bytes the socket takes.
     pub(crate) room: usize,
     /// Whether the Client answers PUBLISH, PUBREC and PUBREL by itself.
@@ -43,6 +45,7 @@ impl Socket {
             received: Vec::new(),
             is_read: true,
             is_closed: false,
+            is_moving: false,
             room: usize::MAX,
             acknowledges: true,
             aliases: BTreeMap::new(),
@@ -55,6 +58,7 @@ impl Socket {
             |bytes| matches!(decode(bytes, self.version, 1 << 20), Ok(Decoded::Incomplete { .. }));
         self.is_read
             && !self.is_closed
+            && !self.is_moving
             && !self.to_broker.is_empty()
             && !incomplete(&self.to_broker)
     }

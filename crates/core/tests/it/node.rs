@@ -17,12 +17,12 @@ use midge_codec::{Connect, Decoded, Packet, ProtocolVersion, decode};
 use midge_core::{
     AuthAnswer, AuthRequest, ClientInfo, Close, ConnectionId, Core, CoreConfig, Counters, DropNote,
     DropReason, Durability, DurabilityRules, Effects, Event, Fetch, Limits, LocalDelivery,
-    NodeBudget, Opening, PeerMessage, Receipt, SharedStrategy, StoreOp, Timestamp, TopicRules,
-    Turn, WorkerId,
+    NodeBudget, Opening, Receipt, SharedStrategy, StoreOp, Timestamp, TopicRules, Turn, WorkerId,
 };
 
 use crate::client::Socket;
 use crate::rules::Rules;
+use crate::wandering::Mail;
 
 /// When every node begins.
 const START: Timestamp = Timestamp::from_millis(1_000_000);
@@ -37,6 +37,10 @@ pub(crate) struct Setup {
     pub(crate) workers: usize,
     /// The seed of the random order; `None`: workers take turns, and batches arrive at once.
     pub(crate) shuffle: Option<u64>,
+    /// The seed by which Sessions move between workers all the time; `None`: they stay.
+    pub(crate) wanders: Option<u64>,
+    /// Whether scenarios must not move Sessions: there are very many things, or the workers count.
+    pub(crate) stays: bool,
     pub(crate) limits: Limits,
     pub(crate) topics: TopicRules,
     pub(crate) strategy: SharedStrategy,
@@ -51,14 +55,14 @@ pub(crate) type Authenticate = Box<dyn FnMut(&AuthRequest) -> Option<AuthAnswer>
 pub(crate) struct Node {
     pub(crate) cores: Vec<Core>,
     /// The present turn of each worker.
-    current: Vec<Turn>,
+    pub(crate) current: Vec<Turn>,
     /// Batches on their way, by sender and receiver.
-    links: Vec<Vec<VecDeque<Vec<PeerMessage>>>>,
+    pub(crate) links: Vec<Vec<VecDeque<Mail>>>,
     pub(crate) now: Timestamp,
     pub(crate) sockets: Vec<Socket>,
-    by_id: BTreeMap<(usize, ConnectionId), usize>,
+    pub(crate) by_id: BTreeMap<(usize, ConnectionId), usize>,
     /// The worker of each Client Identifier: the first one goes to the first worker, and so on.
-    homes: BTreeMap<String, usize>,
+    pub(crate) homes: BTreeMap<String, usize>,
     pub(crate) rules: Arc<Rules>,
     /// Decides on authentication; if it returns `None`, [`Node::answer`] answers later.
     pub(crate) authenticate: Authenticate,
@@ -79,6 +83,10 @@ pub(crate) struct Node {
     holds_receipts: bool,
     has_store: bool,
     random: Option<Random>,
+    /// Decides which Sessions move, and when.
+    pub(crate) wandering: Option<Random>,
+    /// How many Sessions have moved.
+    pub(crate) moved: usize,
     /// A hash of all effects so far.
     pub(crate) trace: u64,
     pub(crate) turns: usize,
@@ -115,6 +123,8 @@ impl Default for Setup {
         Self {
             workers: 1,
             shuffle: None,
+            wanders: None,
+            stays: false,
             limits: Limits::default(),
             topics: TopicRules::default(),
             strategy: SharedStrategy::default(),
@@ -125,7 +135,8 @@ impl Default for Setup {
     }
 }
 
-/// Runs a scenario with one worker, with three, and with three in several random orders.
+/// Runs a scenario with one worker, with three, and with three in several random orders, also while
+/// Sessions move.
 pub(crate) fn scenario(run: impl Fn(&mut Node)) {
     scenario_with(Setup::default(), run);
 }
@@ -137,6 +148,13 @@ pub(crate) fn scenario_with(setup: Setup, run: impl Fn(&mut Node)) {
     for (workers, shuffle) in orders {
         let told = TellOnPanic(format!("workers {workers}, order seed {shuffle:?}"));
         run(&mut Node::new(&Setup { workers, shuffle, ..setup.clone() }));
+        told.well();
+    }
+    let seeds = 1..=if setup.stays { 0 } else { 4 };
+    for seed in seeds {
+        let told = TellOnPanic(format!("Sessions that move, seed {seed}"));
+        let (shuffle, wanders) = (Some(seed), Some(seed));
+        run(&mut Node::new(&Setup { workers: 3, shuffle, wanders, ..setup.clone() }));
         told.well();
     }
 }
@@ -209,6 +227,8 @@ impl Node {
             holds_receipts: false,
             has_store: setup.has_store,
             random: setup.shuffle.map(Random),
+            wandering: setup.wanders.map(Random),
+            moved: 0,
             trace: 0,
             turns: 0,
             between_workers: 0,
@@ -251,6 +271,7 @@ impl Node {
 
     /// Opens a Network Connection and queues a CONNECT, which the node has not seen yet.
     pub(crate) fn begin_connect(&mut self, packet: &Connect<'_>) -> Conn {
+        self.wait_for_move(packet.client_id);
         let worker = self.home(packet.client_id);
         let conn = self.open(worker);
         self.queue(conn, &Packet::Connect(Box::new(packet.clone())));
@@ -278,6 +299,9 @@ impl Node {
             return;
         }
         let (worker, id) = (socket.worker, socket.id);
+        if socket.is_moving {
+            return; // its next worker finds that
+        }
         let turn = &mut self.current[worker];
         self.cores[worker].handle_closed(id, turn);
         self.by_id.remove(&(worker, id));
@@ -382,9 +406,7 @@ impl Node {
         }
         for from in 0..self.cores.len() {
             while !self.links[from][worker].is_empty() && self.is_delivered_now() {
-                let batch = self.links[from][worker].pop_front().expect("not empty");
-                let turn = &mut self.current[worker];
-                self.cores[worker].handle_batch(WorkerId::new(from), batch, turn);
+                self.take_mail(from, worker);
                 happened = true;
             }
         }
@@ -395,8 +417,11 @@ impl Node {
             }
         }
         self.cores[worker].handle_silence(&mut self.current[worker]);
+        self.wander(worker);
         self.cores[worker].end_turn(&mut self.current[worker]);
+        let left = self.take_left(worker);
         happened |= self.carry_out(worker);
+        happened |= self.send_left(worker, left);
         if self.has_late_timers && !happened {
             happened = self.is_timer_due();
             self.cores[worker].handle_timers(&mut self.current[worker]);
@@ -427,7 +452,8 @@ impl Node {
     /// Decodes and hands in what a Client has sent, while the connection is to be read.
     fn read(&mut self, index: usize) -> bool {
         let socket = &mut self.sockets[index];
-        if !socket.is_read || socket.is_closed || socket.to_broker.is_empty() {
+        let waits = socket.is_closed || socket.is_moving;
+        if !socket.is_read || waits || socket.to_broker.is_empty() {
             return false;
         }
         let (worker, id, version) = (socket.worker, socket.id, socket.version);
@@ -505,7 +531,7 @@ impl Node {
             assert!(batch.is_empty() || to != worker, "a worker sends nothing to itself");
             if !batch.is_empty() {
                 self.between_workers += batch.len();
-                self.links[worker][to].push_back(std::mem::take(batch));
+                self.links[worker][to].push_back(Mail::Batch(std::mem::take(batch)));
             }
         }
         for request in fx.authenticate {

@@ -74,8 +74,8 @@ fn names(prefix: &str) -> Vec<String> {
 pub(crate) fn answer_fetches(node: &mut Node) {
     for _ in 0..10 {
         for fetch in std::mem::take(&mut node.fetches) {
-            let worker = fetch.session.worker.index();
-            if worker != GONE {
+            // Only the worker where the Session is takes it.
+            for worker in 0..GONE {
                 let fetched = fetched(node, &fetch);
                 node.call(worker, |core, turn| core.handle_fetched(fetched, turn));
             }

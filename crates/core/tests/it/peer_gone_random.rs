@@ -19,13 +19,15 @@ struct Asked {
 const WATCHERS: [&str; 3] = ["watcher 0", "watcher 1", "watcher 2"];
 
 /// In the middle, one worker stops, and somewhat later the others hear of it. Then everything is
-/// answered, or its connection has ended, and what was acknowledged is kept for everybody.
-fn run_random(seed: u64) {
-    let told = TellOnPanic(format!("seed {seed}"));
+/// answered, or its connection has ended, and what was acknowledged is kept for everybody. Returns
+/// how many Sessions have moved.
+fn run_random(seed: u64, wanders: bool) -> usize {
+    let told = TellOnPanic(format!("seed {seed}, Sessions move: {wanders}"));
     let mut random = Random(seed);
     let strategy = [SharedStrategy::RoundRobin, SharedStrategy::LeastInFlight][random.below(2)];
     let shuffle = Some(random.next());
-    let mut node = Node::new(&Setup { strategy, ..setup(shuffle) });
+    let wanders = wanders.then(|| random.next());
+    let mut node = Node::new(&Setup { strategy, wanders, ..setup(shuffle) });
     for watcher in WATCHERS {
         let conn = node.connect_with(&persistent(watcher)).0;
         node.subscribe(conn, "#", 2);
@@ -46,7 +48,7 @@ fn run_random(seed: u64) {
             node.end_worker(GONE);
         }
         let index = random.below(clients.len());
-        let is_frozen = step >= frozen_at && index % 3 == GONE;
+        let is_frozen = step >= frozen_at && is_out_of_reach(&node, clients[index]);
         if !node.is_closed(clients[index]) && !is_frozen {
             act(&mut node, clients[index], &mut asked[index], &mut random);
         }
@@ -62,9 +64,9 @@ fn run_random(seed: u64) {
     node.settle();
     answer_fetches(&mut node);
     node.settle();
-    for (index, (&client, asked)) in clients.iter().zip(asked).enumerate() {
+    for (&client, asked) in clients.iter().zip(asked) {
         let received = node.take(client);
-        if index % 3 != GONE && !node.is_closed(client) {
+        if !is_out_of_reach(&node, client) && !node.is_closed(client) {
             let answers = received.iter().filter(|it| is_answer(it)).count();
             assert_eq!(answers, usize::from(asked.subscribes + asked.publishes));
         }
@@ -79,6 +81,13 @@ fn run_random(seed: u64) {
         assert!(!node.cores[worker].has_unfinished(), "worker {worker} still waits");
     }
     told.well();
+    node.moved
+}
+
+/// Whether a Client is on the worker that goes, or was lost on the way to or from it.
+fn is_out_of_reach(node: &Node, client: Conn) -> bool {
+    let socket = &node.sockets[client.0];
+    socket.worker == GONE || socket.is_moving
 }
 
 fn is_answer(packet: &Received) -> bool {
@@ -152,5 +161,11 @@ fn act(node: &mut Node, client: Conn, asked: &mut Asked, random: &mut Random) {
 
 #[test]
 fn whatever_waits_when_a_worker_goes_is_answered_or_ends() {
-    (0..200).for_each(run_random);
+    (0..200).for_each(|seed| _ = run_random(seed, false));
+}
+
+#[test]
+fn so_it_is_while_sessions_move() {
+    let moved: usize = (0..150).map(|seed| run_random(seed, true)).sum();
+    assert!(moved > 150, "only {moved} Sessions have moved");
 }

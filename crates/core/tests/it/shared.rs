@@ -47,7 +47,10 @@ fn one_member_gets_each_message_whatever_the_strategy() {
             let counts = counts(node, &conns);
             assert_eq!(counts.iter().sum::<usize>(), 60, "{strategy:?}");
             match strategy {
-                SharedStrategy::RoundRobin => assert_eq!(counts, [20, 20, 20]),
+                // It is exact for each worker, and the publisher may go from one to the next.
+                SharedStrategy::RoundRobin if node.wandering.is_none() => {
+                    assert_eq!(counts, [20, 20, 20]);
+                }
                 SharedStrategy::Sticky | SharedStrategy::HashByClient => {
                     assert_eq!(counts.iter().max(), Some(&60), "{strategy:?}");
                 }

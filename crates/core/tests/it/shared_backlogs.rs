@@ -22,7 +22,7 @@ fn setup() -> Setup {
         shared_backlog_bytes_max: u32::MAX,
         ..Limits::default()
     };
-    Setup { limits, ..Setup::default() }
+    Setup { limits, stays: true, ..Setup::default() }
 }
 
 /// Makes a group whose only member is gone and `BACKLOG` messages wait; returns the publisher.

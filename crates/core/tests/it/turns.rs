@@ -22,7 +22,7 @@ fn setup() -> Setup {
         queue_bytes_max: u32::MAX,
         ..Limits::default()
     };
-    Setup { limits, ..Setup::default() }
+    Setup { limits, stays: true, ..Setup::default() }
 }
 
 /// Runs turns until there is nothing left to do; returns the operations of the largest turn.

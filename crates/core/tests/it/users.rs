@@ -258,7 +258,9 @@ fn who_may_not_stay_is_not_let_in() {
 
 #[test]
 fn subscriptions_are_judged_when_more_is_known_of_the_user() {
-    scenario(|node| {
+    // They are also judged when the Session comes to another worker.
+    let setup = Setup { stays: true, ..Setup::default() };
+    scenario_with(setup, |node| {
         admit_as(node, ada("1"));
         let conn = node.connect_with(&with_method("c")).0;
         node.subscribe(conn, "a", 1);
@@ -279,7 +281,7 @@ fn subscriptions_are_judged_when_more_is_known_of_the_user() {
 
 #[test]
 fn a_subscription_is_judged_as_it_is_when_its_turn_comes() {
-    let setup = Setup { workers: 1, ..Setup::default() };
+    let setup = Setup { workers: 1, stays: true, ..Setup::default() };
     scenario_with(setup, |node| {
         let client = node.connect("c");
         for number in 0..1_300 {
@@ -300,7 +302,7 @@ fn a_subscription_is_judged_as_it_is_when_its_turn_comes() {
 #[test]
 fn many_subscriptions_are_not_judged_in_one_turn() {
     const MANY: usize = 1_500;
-    let setup = Setup { workers: 1, ..Setup::default() };
+    let setup = Setup { workers: 1, stays: true, ..Setup::default() };
     scenario_with(setup, |node| {
         let client = node.connect("c");
         for number in 0..MANY {

@@ -122,6 +122,8 @@ pub(crate) struct Ledger {
     pub(crate) step: u64,
     pub(crate) now: Timestamp,
     pub(crate) cuts: u64,
+    /// Sessions that have moved to another worker.
+    pub(crate) moves: u64,
     pub(crate) messages: Vec<Sent>,
     pub(crate) lives: Vec<Life>,
     open_lives: BTreeSet<LifeId>,

@@ -21,6 +21,8 @@ pub(crate) struct Link {
     pub(crate) is_read: bool,
     /// Whether the broker has closed it, or has noticed its end.
     pub(crate) is_closed: bool,
+    /// Whether it is between two workers.
+    pub(crate) is_moving: bool,
     /// When the broker noticed its end, or last forgot that it had.
     pub(crate) heard_at: Option<Timestamp>,
 }
@@ -37,6 +39,7 @@ impl Link {
             sent: VecDeque::new(),
             is_read: true,
             is_closed: false,
+            is_moving: false,
             heard_at: None,
         }
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use midge_codec::{Decoded, decode};
 use midge_core::{
     AllowAll, AuthAnswer, Close, Commit, ConnectionId, Core, CoreConfig, Counters, DropReason,
-    DurabilityRules, Fetch, Fetched, NodeBudget, Opening, PeerMessage, Receipt, Timestamp,
-    TopicRules, Turn, WorkerId,
+    DurabilityRules, Fetch, Fetched, MovedSession, NodeBudget, Opening, PeerMessage, Receipt,
+    Timestamp, TopicRules, Turn, WorkerId,
 };
 use midge_store::testing::Random;
 
@@ -31,12 +31,19 @@ pub(crate) enum Order {
     Fetch(WorkerId, Fetch),
 }
 
+/// What a worker sends to another.
+pub(crate) enum Mail {
+    Batch(Vec<PeerMessage>),
+    /// A Session, with the number of its Network Connection.
+    Session(Box<MovedSession>, Option<usize>),
+}
+
 /// Something that can be handed to a worker now.
 #[derive(Clone, Copy)]
 enum Input {
     Batch { from: usize },
     Letter,
-    Closed,
+    Closed(usize),
     Link(usize),
 }
 
@@ -45,10 +52,12 @@ pub(crate) struct Node {
     /// The present turn of each worker.
     turns: Vec<Turn>,
     /// Batches on their way, by sender and receiver.
-    mail: Vec<Vec<VecDeque<Vec<PeerMessage>>>>,
+    mail: Vec<Vec<VecDeque<Mail>>>,
+    /// Sessions that have begun to move, and those that have arrived.
+    pub(crate) moves: (u64, u64),
     pub(crate) letters: Vec<VecDeque<Letter>>,
     /// The ends of Network Connections that workers have not noticed yet.
-    pub(crate) closed: Vec<VecDeque<usize>>,
+    pub(crate) closed: VecDeque<usize>,
     pub(crate) orders: VecDeque<Order>,
     by_id: BTreeMap<(usize, ConnectionId), usize>,
     turn_ms_max: usize,
@@ -86,8 +95,9 @@ impl Node {
             cores: (0..workers).map(|worker| Core::new(config(worker))).collect(),
             turns: (0..workers).map(|_| Turn::new(Timestamp::from_millis(0), workers)).collect(),
             mail: (0..workers).map(|_| link()).collect(),
+            moves: (0, 0),
             letters: (0..workers).map(|_| VecDeque::new()).collect(),
-            closed: (0..workers).map(|_| VecDeque::new()).collect(),
+            closed: VecDeque::new(),
             orders: VecDeque::new(),
             by_id: BTreeMap::new(),
             turn_ms_max: plan.turn_ms_max,
@@ -138,14 +148,10 @@ impl Node {
                 self.turns[worker].now = now;
             }
             match inputs[random.below(inputs.len())] {
-                Input::Batch { from } => {
-                    let batch = self.mail[from][worker].pop_front().expect("not empty");
-                    let turn = &mut self.turns[worker];
-                    self.cores[worker].handle_batch(WorkerId::new(from), batch, turn);
-                }
+                Input::Batch { from } => self.take_mail(from, worker, links),
                 Input::Letter => self.take_letter(worker),
-                Input::Closed => {
-                    let link = self.closed[worker].pop_front().expect("not empty");
+                Input::Closed(place) => {
+                    let link = self.closed.remove(place).expect("it is there");
                     self.notice_end(&mut links[link], now);
                 }
                 Input::Link(link) => {
@@ -170,8 +176,9 @@ impl Node {
         if !self.letters[worker].is_empty() {
             inputs.push(Input::Letter);
         }
-        if !self.closed[worker].is_empty() {
-            inputs.push(Input::Closed);
+        let is_of = |link: &usize| links[*link].worker == worker && !links[*link].is_moving;
+        if let Some(place) = self.closed.iter().position(is_of) {
+            inputs.push(Input::Closed(place));
         }
         for ((owner, _), &link) in &self.by_id {
             if *owner == worker && links[link].is_read && !links[link].to_broker.is_empty() {
@@ -186,6 +193,67 @@ impl Node {
         self.cores[worker].has_work()
             || !self.turns[worker].fx.is_empty()
             || !self.inputs(worker, links).is_empty()
+    }
+
+    fn take_mail(&mut self, from: usize, worker: usize, links: &mut [Link]) {
+        let turn = &mut self.turns[worker];
+        match self.mail[from][worker].pop_front().expect("not empty") {
+            Mail::Batch(batch) => {
+                self.cores[worker].handle_batch(WorkerId::new(from), batch, turn);
+            }
+            Mail::Session(moved, link) => {
+                let id = self.cores[worker].adopt_session(*moved, turn);
+                self.moves.1 += 1;
+                let Some(link) = link else {
+                    return;
+                };
+                links[link].is_moving = false;
+                // The worker has to be told of an end that came while nobody had the Session.
+                let id = id.expect("the Network Connection was there when the Session left");
+                (links[link].worker, links[link].id, links[link].is_read) = (worker, id, true);
+                self.by_id.insert((worker, id), link);
+            }
+        }
+    }
+
+    /// Begins to move the Session of a Client to another worker. Returns whether it may go.
+    pub(crate) fn begin_move(&mut self, client_id: &str, from: usize, to: usize) -> bool {
+        let turn = &mut self.turns[from];
+        let begins = self.cores[from].evict_session(client_id, WorkerId::new(to), turn).is_ok();
+        self.moves.0 += u64::from(begins);
+        begins
+    }
+
+    /// Sends the Sessions that leave, behind the batches.
+    fn send_sessions(&mut self, worker: usize, links: &mut [Link]) {
+        while let Some(moved) = self.cores[worker].take_evicted() {
+            let link = moved.connection().and_then(|id| self.by_id.remove(&(worker, id)));
+            let to = moved.to().index();
+            if let Some(link) = link {
+                links[link].is_moving = true;
+                links[link].worker = to;
+            }
+            self.mail[worker][to].push_back(Mail::Session(Box::new(moved), link));
+        }
+    }
+
+    /// Lets the Session of a Client stay that wants to connect. Returns whether that cannot be done
+    /// any more.
+    pub(crate) fn is_on_its_way(&mut self, client_id: &str) -> bool {
+        for (core, turn) in self.cores.iter_mut().zip(&mut self.turns) {
+            core.call_off_move(client_id, turn);
+        }
+        let in_mail = |mail: &Mail| match mail {
+            Mail::Session(moved, _) => moved.client_id() == client_id,
+            Mail::Batch(_) => false,
+        };
+        self.cores.iter().any(|core| core.is_moving(client_id))
+            || self.mail.iter().flatten().flatten().any(in_mail)
+    }
+
+    /// Returns the worker that owns a Client, if one does.
+    pub(crate) fn owner_of(&self, client_id: &str) -> Option<usize> {
+        self.cores.iter().position(|core| core.owns(client_id))
     }
 
     /// Tells a worker that the broker ends.
@@ -219,6 +287,7 @@ impl Node {
     /// Lets a worker notice that a Network Connection is gone.
     pub(crate) fn notice_end(&mut self, link: &mut Link, now: Timestamp) {
         let (worker, id) = (link.worker, link.id);
+        assert!(!link.is_moving, "the worker that gets it notices that");
         if mem::replace(&mut link.is_closed, true) {
             return;
         }
@@ -274,9 +343,10 @@ impl Node {
             for to in 0..self.cores.len() {
                 let batch = mem::take(&mut self.turns[worker].fx.to_workers[to]);
                 if !batch.is_empty() {
-                    self.mail[worker][to].push_back(batch);
+                    self.mail[worker][to].push_back(Mail::Batch(batch));
                 }
             }
+            self.send_sessions(worker, links);
             let flush = mem::take(&mut self.turns[worker].fx.flush);
             self.cores[worker].begin_flush(&flush);
             for id in flush {

@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     /// The share of steps that are the store's, in percent.
     pub(crate) store_share: usize,
     pub(crate) pace: Pace,
+    /// In one of this many steps a Session begins to move to another worker; 0: in none.
+    pub(crate) moves_one_in: usize,
     /// How much time may pass during a turn before something else is taken in; 0: none.
     pub(crate) turn_ms_max: usize,
 }
@@ -194,6 +196,7 @@ impl Plan {
             has_half_open: random.one_in(3),
             store_share: [6, 12, 25][random.below(3)],
             pace: Pace::random(random),
+            moves_one_in: [0, 3, 8, 30][random.below(4)],
             turn_ms_max: [0, 0, 20, 1500][random.below(4)],
         }
     }

@@ -36,6 +36,7 @@ impl World {
             let (opened_disk, opened, ends_after) =
                 opening::open(disk, plan, random, &ledger.log, clocks.reading(*now));
             assert_eq!(opened.now, *now, "the store does not know what time it is");
+            self.ledger.moves += self.node.moves.1;
             self.node = Node::new(&self.plan);
             let found = Arc::clone(&opened_disk);
             self.storage = Storage::new(found, opened.engine, &self.plan, ends_after);

@@ -43,6 +43,7 @@ fn world(sync_ms: u64) -> World {
         syncs_fail: false,
         has_half_open: false,
         turn_ms_max: 0,
+        moves_one_in: 0,
         pace: Pace { sync_ms, stall_one_in: 0 },
         ..Plan::new(&mut random)
     };

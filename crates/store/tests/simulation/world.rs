@@ -88,6 +88,7 @@ impl World {
             self.step();
         }
         self.finish();
+        self.ledger.moves += self.node.moves.1;
     }
 
     pub(crate) fn note(&self, text: impl FnOnce() -> String) {
@@ -101,6 +102,9 @@ impl World {
     fn step(&mut self) {
         if self.random.one_in(self.plan.cut_one_in) {
             return self.cut();
+        }
+        if self.plan.moves_one_in > 0 && self.random.one_in(self.plan.moves_one_in) {
+            return self.begin_move();
         }
         let choice = self.random.below(100);
         let store = self.plan.store_share;
@@ -213,6 +217,27 @@ impl World {
         self.storage.pace = self.plan.pace;
     }
 
+    /// Begins to move the Session of some Client to another worker, unless a CONNECT of that Client
+    /// is on its way.
+    fn begin_move(&mut self) {
+        let client = self.random.below(self.clients.len());
+        let to = self.random.below(self.plan.workers);
+        let Self { node, links, clients, ledger, .. } = self;
+        let id = &clients[client].plan.id;
+        let is_open = |link: &&Link| link.client == client && !link.is_closed;
+        let is_connected = |link: &Link| {
+            let protocol = node.cores[link.worker].protocol(link.id);
+            !link.is_moving && protocol.is_some_and(|(_, is_connected)| is_connected)
+        };
+        let is_settled = links.iter().filter(is_open).all(is_connected);
+        let Some(from) = node.owner_of(id).filter(|_| is_settled) else {
+            return;
+        };
+        if node.begin_move(id, from, to) {
+            clients[client].note(ledger, || format!("is to move from worker {from} to {to}"));
+        }
+    }
+
     fn client_turn(&mut self, number: usize) {
         let ClientPlan { presence, break_one_in, .. } = self.clients[number].plan;
         let Some(link) = self.clients[number].link else {
@@ -254,16 +279,17 @@ impl World {
     pub(crate) fn connect(&mut self, client: usize) {
         let Self { clients, links, ledger, random, node, now, .. } = self;
         let client = &mut clients[client];
+        let id = &client.plan.id.clone();
+        if node.is_on_its_way(id) {
+            return; // A driver lets its CONNECT wait.
+        }
         client.settle_will(links, ledger, *now);
         let workers = self.plan.workers;
-        let id = &client.plan.id;
-        let of_client = |link: &Link| link.client == client.index && !link.is_closed;
+        let of_client = |link: &&Link| link.client == client.index && !link.is_closed;
         // A Client that no core owns, and that has no CONNECT anywhere, goes to any worker.
-        let owner = self
-            .directory
-            .get(id)
-            .copied()
-            .filter(|&owner| node.cores[owner].owns(id) || links.iter().any(of_client));
+        let with_connect = || links.iter().find(of_client).map(|link| link.worker);
+        let placed = self.directory.get(id).copied().filter(|&it| node.cores[it].owns(id));
+        let owner = node.owner_of(id).or_else(with_connect).or(placed);
         let worker = owner.unwrap_or_else(|| random.below(workers));
         self.directory.insert(id.clone(), worker);
         let number = node.open(worker, client, links, *now);
@@ -273,6 +299,9 @@ impl World {
     /// Reconnects the Client while it is connected. What it had sent may arrive first, and it no
     /// longer reads what was sent to it on the old connection.
     fn take_over(&mut self, client: usize) {
+        if self.node.is_on_its_way(&self.clients[client].plan.id) {
+            return;
+        }
         let Self { clients, links, ledger, now, .. } = self;
         let own = &mut clients[client];
         own.note(ledger, || "takes its Session over".into());
@@ -307,7 +336,10 @@ impl World {
             if is_connecting || random.one_in(2) {
                 link.to_broker.clear();
             }
-            return node.closed[link.worker].push_back(number);
+            return node.closed.push_back(number);
+        }
+        if link.is_moving {
+            return node.closed.push_back(number);
         }
         let worker = link.worker;
         node.notice_end(link, *now);

@@ -7,7 +7,7 @@ use midge_codec::TopicFilter;
 
 use super::PeerDecodeError;
 use super::wire::{Reader, Wire, Writer};
-use crate::boundary::peer_messages::{Assurance, Peer, RetainedPeer, SharedPeer};
+use crate::boundary::peer_messages::{Assurance, MovePeer, Peer, RetainedPeer, SharedPeer};
 
 /// Writes both directions of an enum from one list of its variants: the tag of each, and its
 /// fields.
@@ -60,6 +60,7 @@ tagged! {
         16 => ExclusiveClaim { ticket, filter, session },
         17 => ExclusiveAnswer { ticket, granted },
         18 => ExclusiveRelease { filter, session },
+        19 => Move(message),
     }
 
     SharedPeer, "the message of a shared subscription": {
@@ -84,6 +85,15 @@ tagged! {
         5 => Stop { walk },
     }
 
+    MovePeer, "the message about a Session that moves": {
+        1 => Prepare { ticket, session },
+        2 => Prepared { ticket },
+        3 => CallOff { session },
+        4 => Switch { session, to, online },
+        5 => Switched { session },
+        6 => Over { session },
+    }
+
     Assurance, "the assurance": {
         1 => InSharedJournal,
         2 => Durable,
@@ -91,9 +101,12 @@ tagged! {
     }
 }
 
-/// Checks the Topic Filter that a message names.
+/// Checks the Topic Filters that a message names.
 pub(super) fn check(message: &Peer) -> Result<(), PeerDecodeError> {
-    let filter = match message {
+    let filter: &str = match message {
+        Peer::Move(MovePeer::Prepare { session, .. }) => {
+            return session.filters.iter().try_for_each(|wanted| check_filter(&wanted.filter));
+        }
         Peer::Filter { filter, .. }
         | Peer::Group { filter, .. }
         | Peer::ExclusiveClaim { filter, .. }
@@ -102,6 +115,10 @@ pub(super) fn check(message: &Peer) -> Result<(), PeerDecodeError> {
         | Peer::Retained(RetainedPeer::Pull { filter, .. }) => filter,
         _ => return Ok(()),
     };
+    check_filter(filter)
+}
+
+fn check_filter(filter: &str) -> Result<(), PeerDecodeError> {
     match TopicFilter::parse(filter) {
         Ok(_) => Ok(()),
         Err(_) => Err(PeerDecodeError::Invalid("a Topic Filter is invalid")),

@@ -16,7 +16,7 @@ use crate::base::identity::{
     GroupId, Identity, SessionId, Source, UserAttribute, UserAttributes, WorkerId,
 };
 use crate::base::message::{Attributes, Message, MessageParts};
-use crate::boundary::peer_messages::Member;
+use crate::boundary::peer_messages::{ComingSession, Member, WantedFilter};
 use crate::boundary::store_records::Round;
 use crate::tree::subscription_tree::PackedOptions;
 
@@ -47,6 +47,8 @@ fields! {
     Attributes { qos, retain, expires_at, publisher_session, durability }
     Identity { client_id, user_name, attributes, source }
     Source { listener, address }
+    ComingSession { session, client, number, filters }
+    WantedFilter { filter, options, identifier }
 }
 
 /// Writes both directions of an enum without fields from the tags of its variants.
@@ -166,6 +168,16 @@ impl Wire for Message {
         let payload = reader.bytes()?;
         let parts = MessageParts { topic, properties, payload, attributes, publisher };
         Ok(Message::new(parts))
+    }
+}
+
+impl Wire for Box<ComingSession> {
+    fn write(&self, writer: &mut Writer<'_>) {
+        ComingSession::write(self, writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, PeerDecodeError> {
+        ComingSession::read(reader).map(Self::new)
     }
 }
 

@@ -19,7 +19,8 @@ use crate::base::identity::{GroupId, Identity, SessionId, Source, UserAttribute,
 use crate::base::message::{Attributes, Message, MessageParts};
 use crate::base::time::Timestamp;
 use crate::boundary::peer_messages::{
-    Assurance, Member, Peer, PeerMessage, RetainedPeer, SharedPeer,
+    Assurance, ComingSession, Member, MovePeer, Peer, PeerMessage, RetainedPeer, SharedPeer,
+    WantedFilter,
 };
 use crate::boundary::store_records::Round;
 use crate::tree::subscription_tree::PackedOptions;
@@ -137,7 +138,8 @@ fn samples() -> Vec<(&'static str, Peer)> {
     ];
     let shared = shared_samples().into_iter().map(|(name, it)| (name, Peer::Shared(it)));
     let retained = retained_samples().into_iter().map(|(name, it)| (name, Peer::Retained(it)));
-    plain.into_iter().chain(shared).chain(retained).collect()
+    let moves = move_samples().into_iter().map(|(name, it)| (name, Peer::Move(it)));
+    plain.into_iter().chain(shared).chain(retained).chain(moves).collect()
 }
 
 fn shared_samples() -> Vec<(&'static str, SharedPeer)> {
@@ -191,6 +193,22 @@ fn retained_samples() -> Vec<(&'static str, RetainedPeer)> {
     ]
 }
 
+fn move_samples() -> Vec<(&'static str, MovePeer)> {
+    let Member { session, options, identifier, .. } = member();
+    let wanted =
+        |filter: &str, identifier| WantedFilter { filter: filter.into(), options, identifier };
+    let filters = vec![wanted("a/#", identifier), wanted("b", None)];
+    let coming = ComingSession { session, client: publisher(), number: 300, filters };
+    vec![
+        ("move-prepare", MovePeer::Prepare { ticket: 5, session: Box::new(coming) }),
+        ("move-prepared", MovePeer::Prepared { ticket: 5 }),
+        ("move-call-off", MovePeer::CallOff { session }),
+        ("move-switch", MovePeer::Switch { session, to: WorkerId::new(2), online: true }),
+        ("move-switched", MovePeer::Switched { session }),
+        ("move-over", MovePeer::Over { session }),
+    ]
+}
+
 fn encoded(message: &Peer) -> Vec<u8> {
     let mut bytes = Vec::new();
     PeerMessage(message.clone()).encode(NOW, &mut bytes);
@@ -223,16 +241,18 @@ fn there_is_a_sample_of_every_message() {
         .map(|(_, message)| {
             let bytes = encoded(message);
             let head = bytes.len() - body_of(&bytes).len();
-            let is_nested = matches!(message, Peer::Shared(_) | Peer::Retained(_));
+            let is_nested = matches!(message, Peer::Shared(_) | Peer::Retained(_) | Peer::Move(_));
             (bytes[head], is_nested.then(|| bytes[head + 1]))
         })
         .collect();
     let plain = (1..=18).filter(|tag| !matches!(tag, 14 | 15)).map(|tag| (tag, None));
     let shared = (1..=11).map(|tag| (14, Some(tag)));
     let retained = (1..=5).map(|tag| (15, Some(tag)));
-    assert!(tags.into_iter().eq(plain.chain(shared).chain(retained).collect::<BTreeSet<_>>()));
-    for (first, last) in [(18, 19), (14, 12), (15, 6)] {
-        let body = if first == 18 { vec![last] } else { vec![first, last] };
+    let moves = (1..=6).map(|tag| (19, Some(tag)));
+    let expected = plain.chain(shared).chain(retained).chain(moves);
+    assert!(tags.into_iter().eq(expected.collect::<BTreeSet<_>>()));
+    for (first, last) in [(19, 20), (14, 12), (15, 6), (19, 7)] {
+        let body = if last == 20 { vec![last] } else { vec![first, last] };
         let bytes = [&[1, body.len() as u8], &body[..]].concat();
         let unknown = decoded(&bytes);
         assert!(matches!(unknown, Err(PeerDecodeError::UnknownTag(..))), "{unknown:?}");
@@ -541,11 +561,39 @@ fn any_retained() -> impl Strategy<Value = RetainedPeer> {
     ]
 }
 
+fn any_coming() -> impl Strategy<Value = ComingSession> {
+    let filter = (any_filter(), any_options(), prop::option::of(any_identifier()));
+    let filter = filter.prop_map(|(filter, options, identifier)| WantedFilter {
+        filter: (&*filter).into(),
+        options,
+        identifier,
+    });
+    let filters = prop::collection::vec(filter, 0..4);
+    (any_session(), any_identity(), any::<u64>(), filters).prop_map(
+        |(session, client, number, filters)| ComingSession { session, client, number, filters },
+    )
+}
+
+fn any_move() -> impl Strategy<Value = MovePeer> {
+    prop_oneof![
+        (any::<u64>(), any_coming()).prop_map(|(ticket, session)| {
+            MovePeer::Prepare { ticket, session: Box::new(session) }
+        }),
+        any::<u64>().prop_map(|ticket| MovePeer::Prepared { ticket }),
+        any_session().prop_map(|session| MovePeer::CallOff { session }),
+        (any_session(), any_worker(), any::<bool>())
+            .prop_map(|(session, to, online)| MovePeer::Switch { session, to, online }),
+        any_session().prop_map(|session| MovePeer::Switched { session }),
+        any_session().prop_map(|session| MovePeer::Over { session }),
+    ]
+}
+
 fn any_peer() -> impl Strategy<Value = Peer> {
     prop_oneof![
         3 => any_plain(),
         2 => any_shared().prop_map(Peer::Shared),
         1 => any_retained().prop_map(Peer::Retained),
+        1 => any_move().prop_map(Peer::Move),
     ]
 }
 

@@ -154,6 +154,11 @@ impl StoredExpiry {
         Self { expiring: Expiring::unknown(messages), ..Self::default() }
     }
 
+    /// Gives up the search that is under way.
+    pub(super) fn give_up_sweep(&mut self) {
+        self.sweep = None;
+    }
+
     /// Notes when one more message expires.
     pub(super) fn note(&mut self, expires_at: Option<Timestamp>) {
         self.expiring.add(expires_at);

@@ -235,6 +235,11 @@ impl Outgoing {
         Some(stored.told)
     }
 
+    /// The sequence that the store was told and may not know yet.
+    pub(crate) fn told_ahead(&self) -> Option<u64> {
+        (self.stored.told > self.stored.ahead).then_some(self.stored.told)
+    }
+
     /// Notes that the store knows that messages below `sent_before` may be sent.
     pub(crate) fn note_ahead(&mut self, sent_before: u64) {
         self.stored.ahead = self.stored.ahead.max(sent_before);

@@ -6,7 +6,7 @@
 //! asker's own receipt is the receipt of both, which costs no sync and no message. A worker with a
 //! journal of its own waits for its own receipt first.
 
-use super::Rounds;
+use super::{Postponed, Rounds};
 use crate::base::identity::WorkerId;
 use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::{Assurance, Peer, Ticket};
@@ -42,7 +42,14 @@ pub(super) struct Asked {
     pub(super) awaited: WorkerSet,
     /// Whether some of it was given only to a worker that is gone.
     pub(super) is_broken: bool,
-    pub(super) routings: u64,
+    /// What has to be done first.
+    pub(super) postponed: Postponed,
+}
+
+impl Asked {
+    pub(super) fn is_complete(&self, done: Postponed) -> bool {
+        self.awaited.is_empty() && self.postponed.is_within(done)
+    }
 }
 
 impl Rounds {
@@ -58,17 +65,17 @@ impl Rounds {
         by: WorkerId,
         round: Round,
         ticket: Ticket,
-        routings: u64,
+        postponed: Postponed,
         turn: &mut Turn,
     ) {
-        let routings = if self.is_enabled { routings } else { 0 };
+        let postponed = if self.is_enabled { postponed } else { Postponed::NONE };
         self.last_ticket += 1;
         let own_ticket = self.last_ticket;
         let PassedOn { to: awaited, is_broken } = self.passed_on.remove(&round).unwrap_or_default();
         for to in awaited {
             turn.fx.send(to, Peer::Ask { round, ticket: own_ticket }.into());
         }
-        let asked = Asked { by, round, ticket, own_ticket, awaited, is_broken, routings };
+        let asked = Asked { by, round, ticket, own_ticket, awaited, is_broken, postponed };
         self.to_answer.push(asked);
     }
 
@@ -100,11 +107,11 @@ impl Rounds {
 
     /// Takes the answers that leave with this turn. Those that have to wait until this turn's
     /// commit is durable are put beside it.
-    pub(super) fn take_answers(&mut self, done: u64) -> Vec<(Answer, Assurance)> {
+    pub(super) fn take_answers(&mut self, done: Postponed) -> Vec<(Answer, Assurance)> {
         let (mut answers, mut ready) = (Vec::new(), std::mem::take(&mut self.ready_answers));
         let (own_journals, is_enabled) = (self.own_journals, self.is_enabled);
         self.to_answer.retain(|asked| {
-            let is_done = asked.awaited.is_empty() && asked.routings <= done;
+            let is_done = asked.is_complete(done);
             if is_done {
                 let answer = Answer { to: asked.by, round: asked.round, ticket: asked.ticket };
                 if asked.is_broken {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use midge_codec::QoS::{AtLeastOnce, ExactlyOnce};
 
-use super::{Held, Round, Rounds};
+use super::{Held, Postponed, Round, Rounds};
 use crate::base::delivery::Delivery;
 use crate::base::durability::Durability;
 use crate::base::identifiers::Identifiers;
@@ -32,7 +32,7 @@ fn what_counts_only_with_its_round_waits_for_the_store_though_nobody_was_promise
         let mut rounds = Rounds::new(worker, 1, true);
         let mut turn = Turn::new(Timestamp::default(), 1);
         rounds.keep_message(Owner::Group(1), 1, &delivery(ExactlyOnce, durability));
-        rounds.close_turn(0, 0, &mut turn);
+        rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
         assert_eq!(turn.fx.commits[0].durability, durability);
         let round = Round { worker, number: 1 };
         assert!(!rounds.is_confirmed(round));
@@ -47,7 +47,7 @@ fn a_message_that_counts_by_itself_waits_for_nothing() {
     let mut rounds = Rounds::new(WorkerId::new(0), 1, true);
     let mut turn = Turn::new(Timestamp::default(), 1);
     rounds.keep_message(Owner::Group(1), 1, &delivery(AtLeastOnce, Durability::Fsync));
-    rounds.close_turn(0, 0, &mut turn);
+    rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
     assert_eq!(turn.fx.commits[0].durability, Durability::Memory);
 }
 
@@ -91,11 +91,11 @@ fn what_was_passed_on_to_a_worker_that_is_gone_is_incomplete_whenever_that_was()
         rounds.note_sent(worker(2), AtLeastOnce, Durability::Fsync, &mut turn);
         rounds.end_origin();
         end_at(&mut rounds, 1);
-        rounds.handle_ask(worker(0), round, 7, 0, &mut turn);
+        rounds.handle_ask(worker(0), round, 7, Postponed::NONE, &mut turn);
         end_at(&mut rounds, 2);
-        rounds.close_turn(0, 0, &mut turn);
+        rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
         end_at(&mut rounds, 3);
-        rounds.close_turn(0, 0, &mut turn);
+        rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
         assert_eq!(answers(&mut turn, 0), [Assurance::Incomplete], "gone at {gone_at}");
         assert!(!rounds.is_gathering());
     }
@@ -108,13 +108,13 @@ fn waiting() -> (Rounds, Round, Turn) {
     rounds.note_sent(worker(1), AtLeastOnce, Durability::Fsync, &mut turn);
     rounds.hold(Held::Published(1, Ok(1)), Durability::Fsync);
     let round = rounds.open_round();
-    rounds.close_turn(0, 0, &mut turn);
+    rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
     (rounds, round, turn)
 }
 
 /// Returns whether what was held back is told, once the store has everything.
 fn is_told(mut rounds: Rounds, mut turn: Turn) -> bool {
-    rounds.close_turn(0, 0, &mut turn);
+    rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
     rounds.note_receipt(Receipt { written: 9, synced: 9 });
     let released: Vec<_> =
         std::iter::from_fn(|| rounds.next_released(&mut turn)).flatten().collect();
@@ -146,9 +146,9 @@ fn an_answer_counts_if_it_says_that_everything_is_kept() {
 fn an_answer_counts_once_and_only_from_whoever_was_asked() {
     let (mut rounds, round, mut turn) = waiting();
     rounds.note_sent(worker(2), AtLeastOnce, Durability::Fsync, &mut turn);
-    rounds.close_turn(0, 0, &mut turn);
+    rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
     rounds.handle_answer(worker(2), round, 0, Assurance::Durable);
-    assert!(!rounds.has_work(), "it was not asked about this round");
+    assert!(!rounds.has_work(Postponed::NONE), "it was not asked about this round");
     rounds.handle_answer(worker(1), round, 0, Assurance::Durable);
     rounds.handle_answer(worker(1), round, 0, Assurance::Incomplete);
     let next = Round { number: round.number + 1, ..round };
@@ -164,8 +164,8 @@ fn an_answer_to_a_worker_with_another_journal_waits_for_the_own_one() {
     rounds.begin_origin(worker(0));
     rounds.keep_message(Owner::Session(1), 1, &delivery(AtLeastOnce, Durability::Fsync));
     rounds.end_origin();
-    rounds.handle_ask(worker(0), round, 7, 0, &mut turn);
-    rounds.close_turn(0, 0, &mut turn);
+    rounds.handle_ask(worker(0), round, 7, Postponed::NONE, &mut turn);
+    rounds.close_turn(Postponed::NONE, Postponed::NONE, &mut turn);
     assert_eq!(turn.fx.commits.len(), 1);
     assert_eq!(turn.fx.commits[0].durability, Durability::Fsync);
     assert_eq!((answers(&mut turn, 0), rounds.is_gathering()), (vec![], true));

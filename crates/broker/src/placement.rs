@@ -1,0 +1,200 @@
+//! Which worker a Client belongs to: where new connections go, and when Clients move.
+//!
+//! At low load all Clients live on one worker, so that a message needs no second thread. A worker
+//! that is busy gives Clients away to one that is not. Between the two bounds nobody moves, so that
+//! Clients do not wander. docs/decisions/0019-clients-gather-at-low-load-and-spread-at-high.md has
+//! the figures.
+//!
+//! This module decides from numbers that others measure. It must never know a Session or a socket.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// How Clients are placed on the workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// All on one worker while the load is low; a busy worker gives Clients away.
+    #[default]
+    Auto,
+    /// Each new Client on the worker with the fewest, where it stays.
+    Even,
+}
+
+/// What a worker tells the others about its load.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    /// Thousandths of a processor that it has used lately.
+    busy: AtomicU32,
+    /// New connections that it was given since it told its load last.
+    fresh: AtomicU64,
+}
+
+/// What a worker does about its Clients now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Advice {
+    Stay,
+    /// Give so many Clients to this worker.
+    Give {
+        to: usize,
+        clients: usize,
+        /// Whether it is because all are to gather there.
+        gathers: bool,
+    },
+}
+
+/// What a worker remembers from one look to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Placing {
+    /// For how many looks in a row it was busy, and all of them together were not.
+    busy_looks: u32,
+    calm_looks: u32,
+}
+
+impl Load {
+    pub(crate) fn busy(&self) -> u32 {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Sets what the worker has used lately.
+    pub(crate) fn tell(&self, busy: u32) {
+        self.busy.store(busy, Ordering::Relaxed);
+        self.fresh.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes that the worker is given a new connection.
+    pub(crate) fn note_fresh(&self) {
+        self.fresh.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether others are told of any load, so that the worker has to tell when it is over.
+    pub(crate) fn is_any(&self) -> bool {
+        self.busy() > 0 || self.fresh() > 0
+    }
+
+    fn fresh(&self) -> u64 {
+        self.fresh.load(Ordering::Relaxed)
+    }
+}
+
+impl Placing {
+    /// Milliseconds between two looks.
+    pub(crate) const LOOK_MS: u64 = 100;
+    /// A worker is busy from this load on, and gives Clients away.
+    const BUSY: u32 = 600;
+    /// How much less another one has to have to be given some.
+    const LESS: u32 = 250;
+    /// Clients gather on one worker while all together have no more load than this.
+    const CALM: u32 = 200;
+    /// For how many looks it has to be so.
+    const BUSY_LOOKS: u32 = 2;
+    const CALM_LOOKS: u32 = 30;
+    /// The most Clients that a worker gives away at a look.
+    const GIVEN_MAX: usize = 32;
+    /// How many new connections go to one worker before it has told what they cost.
+    const FRESH_MAX: u64 = 64;
+
+    /// Says what a worker has to do that has so many Clients that can move. `loads` are those of
+    /// all workers, its own among them.
+    pub(crate) fn look(&mut self, own: usize, clients: usize, loads: &[u32]) -> Advice {
+        let (mine, all) = (loads[own], loads.iter().sum::<u32>());
+        let count = |is_so: bool, looks: u32| if is_so { looks.saturating_add(1) } else { 0 };
+        self.busy_looks = count(mine >= Self::BUSY, self.busy_looks);
+        self.calm_looks = count(all <= Self::CALM, self.calm_looks);
+        if self.busy_looks >= Self::BUSY_LOOKS {
+            let least = (0..loads.len()).min_by_key(|&worker| loads[worker]).unwrap_or(own);
+            let more = mine.saturating_sub(loads[least]);
+            if least != own && more >= Self::LESS && clients > 1 {
+                self.busy_looks = 0; // it takes a moment until the loads tell what has changed
+                // Half of what it has more, as if all its Clients were alike.
+                let share = clients * more as usize / (2 * mine as usize);
+                let clients = share.clamp(1, Self::GIVEN_MAX).min(clients - 1);
+                return Advice::Give { to: least, clients, gathers: false };
+            }
+        }
+        match self.calm_looks >= Self::CALM_LOOKS && own != 0 && clients > 0 {
+            true => {
+                let clients = clients.min(Self::GIVEN_MAX);
+                Advice::Give { to: 0, clients, gathers: true }
+            }
+            false => Advice::Stay,
+        }
+    }
+
+    /// Says which worker gets a new connection: the first one that has room for its load. `load`
+    /// and `connections` are those of a worker.
+    pub(crate) fn choose(
+        placement: Placement,
+        workers: usize,
+        load: impl Fn(usize) -> (u32, u64),
+        connections: impl Fn(usize) -> usize,
+    ) -> usize {
+        let has_room = |&worker: &usize| {
+            let (busy, fresh) = load(worker);
+            busy < Self::BUSY && fresh < Self::FRESH_MAX
+        };
+        let first = match placement {
+            Placement::Auto => (0..workers).find(has_room),
+            Placement::Even => None,
+        };
+        first.or_else(|| (0..workers).min_by_key(|&worker| connections(worker))).unwrap_or(0)
+    }
+
+    /// The worker's load as [`Placing::choose`] wants to know it.
+    pub(crate) fn told(load: &Load) -> (u32, u64) {
+        (load.busy(), load.fresh())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Advice, Placement, Placing};
+
+    fn advice(own: usize, clients: usize, loads: &[u32], looks: u32) -> Advice {
+        let mut placing = Placing::default();
+        (0..looks).fold(Advice::Stay, |_, _| placing.look(own, clients, loads))
+    }
+
+    #[test]
+    fn a_busy_worker_gives_to_the_idlest_one() {
+        assert_eq!(advice(0, 100, &[900, 400, 100], 1), Advice::Stay, "it may pass");
+        let given = |to, clients| Advice::Give { to, clients, gathers: false };
+        assert_eq!(advice(0, 100, &[900, 400, 100], 2), given(2, 32));
+        assert_eq!(advice(0, 10, &[1000, 500, 500], 2), given(1, 2));
+        assert_eq!(advice(0, 2, &[1000, 0], 2), given(1, 1));
+        assert_eq!(advice(0, 1, &[1000, 0], 2), Advice::Stay, "that would change nothing");
+        assert_eq!(advice(0, 100, &[700, 600], 9), Advice::Stay, "nobody has much less");
+        assert_eq!(advice(1, 100, &[1000, 100], 9), Advice::Stay);
+    }
+
+    #[test]
+    fn clients_gather_when_it_has_been_calm_for_a_while() {
+        let loads = [50, 60, 0];
+        assert_eq!(advice(1, 5, &loads, Placing::CALM_LOOKS - 1), Advice::Stay);
+        let given = Advice::Give { to: 0, clients: 5, gathers: true };
+        assert_eq!(advice(1, 5, &loads, Placing::CALM_LOOKS), given);
+        assert_eq!(advice(0, 5, &loads, Placing::CALM_LOOKS), Advice::Stay, "they are there");
+        assert_eq!(advice(2, 0, &loads, Placing::CALM_LOOKS), Advice::Stay);
+    }
+
+    /// What the first worker has after all have gathered must not make it busy, and what is left
+    /// after some were given away must not count as calm.
+    #[test]
+    fn between_calm_and_busy_nobody_moves() {
+        const { assert!(2 * Placing::CALM <= Placing::BUSY) };
+        for all in (Placing::CALM + 1..Placing::BUSY).step_by(7) {
+            assert_eq!(advice(0, 100, &[all, 0], 100), Advice::Stay, "{all}");
+            assert_eq!(advice(1, 100, &[all / 2, all - all / 2], 100), Advice::Stay, "{all}");
+        }
+    }
+
+    #[test]
+    fn new_connections_fill_one_worker_after_the_other() {
+        let choose = |placement, loads: [(u32, u64); 3], connections: [usize; 3]| {
+            Placing::choose(placement, 3, |it| loads[it], |it| connections[it])
+        };
+        assert_eq!(choose(Placement::Auto, [(10, 0), (0, 0), (0, 0)], [9, 0, 0]), 0);
+        assert_eq!(choose(Placement::Auto, [(900, 0), (10, 3), (0, 0)], [9, 9, 0]), 1);
+        assert_eq!(choose(Placement::Auto, [(0, 64), (0, 64), (0, 3)], [9, 9, 9]), 2, "a storm");
+        assert_eq!(choose(Placement::Auto, [(900, 0), (900, 0), (900, 0)], [9, 8, 9]), 1);
+        assert_eq!(choose(Placement::Even, [(0, 0), (0, 0), (0, 0)], [9, 8, 9]), 1);
+    }
+}

@@ -1,0 +1,472 @@
+//! Sessions on their way from one worker to another, as far as it concerns who gets a message.
+//!
+//! Every worker, at one moment, begins to send what is for such a Session to its new worker. What
+//! it had sent before is for the old one. So each message reaches the Session once, and those of
+//! one worker in order: the old worker takes from another what came before that worker's moment,
+//! and the new one what came after it. The new worker keeps that aside until the Session is there.
+//!
+//! Nothing here decides when a Session goes.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use hashbrown::HashMap;
+use midge_codec::ReasonCode;
+
+use crate::base::delivery::Delivery;
+use crate::base::drop_reason::DropReason;
+use crate::base::identity::{ConnectionId, SessionId, SessionSlot, WorkerId};
+use crate::base::message::Publication;
+use crate::base::time::Timestamp;
+use crate::base::timers::Timer;
+use crate::base::worker_set::WorkerSet;
+use crate::boundary::effects::DisconnectReason;
+use crate::boundary::store_records::Round;
+use crate::clients::{Clients, Grant, delivery_of};
+use crate::connection::Connection;
+use crate::session::Session;
+
+/// Why and how the Network Connection of a Session ends that is about to go to another worker. It
+/// ends there.
+#[derive(Clone, Debug)]
+pub(crate) struct PostponedEnd {
+    pub(crate) reason_code: Option<ReasonCode>,
+    pub(crate) reason: DisconnectReason,
+    /// When that was; a Will Message and the Session's end are due from then on.
+    pub(crate) at: Timestamp,
+    /// Whether nothing more can be sent on it.
+    pub(crate) is_lost: bool,
+}
+
+/// A message for a Session that has not arrived yet.
+#[derive(Debug)]
+pub(crate) struct PutBy {
+    pub(crate) delivery: Delivery,
+    /// What the store keeps of it counts with this round, which waits for the Session.
+    pub(crate) round: Option<Round>,
+    /// Its number among all that were put by.
+    pub(crate) number: u64,
+}
+
+/// Where a message comes from that is being routed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// This worker's publishers.
+    #[default]
+    Own,
+    Worker(WorkerId),
+    /// The broker itself, which gives it to all workers, with its edition.
+    OwnTopics(u64),
+}
+
+#[derive(Debug)]
+enum Direction {
+    Leaving(Option<PostponedEnd>),
+    /// The Session is not here yet; `is_online`: its Client is connected, for all that is known.
+    Arriving {
+        is_online: bool,
+        put_by: VecDeque<PutBy>,
+    },
+    Arrived,
+}
+
+#[derive(Debug)]
+struct Crossing {
+    session: SessionId,
+    direction: Direction,
+    /// Workers that send to the new worker by now, as far as this one has heard.
+    switched: WorkerSet,
+}
+
+/// The Sessions that come and go, and where those are that have gone.
+#[derive(Debug, Default)]
+pub(crate) struct Crossings {
+    by_slot: HashMap<SessionSlot, Crossing, foldhash::fast::FixedState>,
+    /// The workers of Sessions that are not where they were made.
+    whereabouts: HashMap<SessionId, WorkerId, foldhash::fast::FixedState>,
+    /// Sessions of this worker that have come from others.
+    adopted: HashMap<SessionId, SessionSlot, foldhash::fast::FixedState>,
+    /// Connections that are not read until their Sessions have gone.
+    quiet: BTreeSet<ConnectionId>,
+    source: Source,
+    /// Sessions that have got a later edition of the broker's own topics, at their last worker.
+    ahead: HashMap<SessionSlot, u64, foldhash::fast::FixedState>,
+    /// How many messages were put by so far.
+    pushed: u64,
+}
+
+impl Crossing {
+    fn is_barred(&self, source: Source, own: WorkerId) -> bool {
+        let source = match source {
+            // A Session gets these at the worker where it is.
+            Source::OwnTopics(_) => return matches!(self.direction, Direction::Arriving { .. }),
+            Source::Own => own,
+            Source::Worker(worker) => worker,
+        };
+        let has_switched = self.switched.contains(source);
+        matches!(self.direction, Direction::Leaving(_)) == has_switched
+    }
+
+    fn have_all_switched(&self, members: WorkerSet) -> bool {
+        members.into_iter().all(|worker| self.switched.contains(worker))
+    }
+}
+
+impl Crossings {
+    fn slot_of(&self, session: SessionId) -> Option<SessionSlot> {
+        self.by_slot.iter().find(|(_, it)| it.session == session).map(|(&slot, _)| slot)
+    }
+
+    fn arriving(&self, slot: SessionSlot) -> bool {
+        let crossing = self.by_slot.get(&slot);
+        crossing.is_some_and(|it| matches!(it.direction, Direction::Arriving { .. }))
+    }
+
+    fn leaving(&self, slot: SessionSlot) -> bool {
+        let crossing = self.by_slot.get(&slot);
+        crossing.is_some_and(|it| matches!(it.direction, Direction::Leaving(_)))
+    }
+
+    /// The edition of the broker's own topics that a Session is known to have got.
+    pub(crate) fn edition_of(&self, slot: SessionSlot) -> u64 {
+        self.ahead.get(&slot).copied().unwrap_or(0)
+    }
+
+    /// Forgets who was ahead of this edition.
+    pub(crate) fn forget_editions(&mut self, edition: u64) {
+        self.ahead.retain(|_, ahead| *ahead > edition);
+    }
+
+    /// How many messages were put by so far, and how many of the first ones have been delivered.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let first = self.by_slot.values().filter_map(|it| match &it.direction {
+            Direction::Arriving { put_by, .. } => put_by.front().map(|first| first.number - 1),
+            _ => None,
+        });
+        (self.pushed, first.min().unwrap_or(self.pushed))
+    }
+
+    /// How many messages wait for Sessions to arrive, and their bytes.
+    pub(crate) fn put_by(&self) -> (usize, usize) {
+        let all = self.by_slot.values().filter_map(|it| match &it.direction {
+            Direction::Arriving { put_by, .. } => Some(put_by),
+            _ => None,
+        });
+        let sizes = all.flatten().map(|it| it.delivery.message.held_bytes());
+        sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size))
+    }
+
+    /// Whether a Session is here only by half: it is about to go, or has not come yet.
+    pub(crate) fn is_any_under_way(&self) -> bool {
+        self.by_slot.values().any(|it| !matches!(it.direction, Direction::Arrived))
+    }
+
+    /// Whether this connection is not to be read until its Session has gone.
+    #[inline]
+    pub(crate) fn is_quiet(&self, id: ConnectionId) -> bool {
+        !self.quiet.is_empty() && self.quiet.contains(&id)
+    }
+
+    /// Sets whether a connection is not to be read.
+    pub(crate) fn set_quiet(&mut self, id: ConnectionId, is_quiet: bool) {
+        if is_quiet {
+            self.quiet.insert(id);
+        } else {
+            self.quiet.remove(&id);
+        }
+    }
+
+    pub(crate) fn slot_of_adopted(&self, session: SessionId) -> Option<SessionSlot> {
+        if self.adopted.is_empty() { None } else { self.adopted.get(&session).copied() }
+    }
+
+    /// Begins to take what is for a Session that is to come into this slot.
+    fn expect(&mut self, slot: SessionSlot, session: SessionId) {
+        let direction = Direction::Arriving { is_online: false, put_by: VecDeque::new() };
+        self.by_slot.insert(slot, Crossing { session, direction, switched: WorkerSet::EMPTY });
+    }
+
+    /// The Session in this slot leaves: what this worker publishes from now on is not for it.
+    pub(crate) fn leave(&mut self, slot: SessionSlot, session: SessionId, own: WorkerId) {
+        let (direction, switched) = (Direction::Leaving(None), WorkerSet::one(own));
+        self.by_slot.insert(slot, Crossing { session, direction, switched });
+    }
+
+    /// Notes that a worker sends what is for the Session to the new worker by now.
+    pub(crate) fn note_switched(&mut self, session: SessionId, worker: WorkerId) {
+        let slot = self.slot_of(session);
+        if let Some(crossing) = slot.and_then(|slot| self.by_slot.get_mut(&slot)) {
+            crossing.switched.insert(worker);
+        }
+    }
+
+    /// Whether all workers that are there send what is for the Session to the new worker by now.
+    pub(crate) fn have_all_switched(&self, session: SessionId, members: WorkerSet) -> bool {
+        let crossing = self.slot_of(session).and_then(|slot| self.by_slot.get(&slot));
+        crossing.is_some_and(|crossing| crossing.have_all_switched(members))
+    }
+
+    /// Lets the Session of this slot stay that was about to go. Returns why its Network Connection
+    /// is to end, if it is.
+    pub(crate) fn stay(&mut self, slot: SessionSlot) -> Option<PostponedEnd> {
+        match self.by_slot.remove(&slot).map(|it| it.direction) {
+            Some(Direction::Leaving(ended)) => ended,
+            _ => None,
+        }
+    }
+
+    /// Notes whether the Client of a Session that is to come is connected.
+    pub(crate) fn note_online(&mut self, session: SessionId, online: bool) {
+        let slot = self.slot_of(session);
+        let crossing = slot.and_then(|slot| self.by_slot.get_mut(&slot));
+        if let Some(Crossing { direction: Direction::Arriving { is_online, .. }, .. }) = crossing {
+            *is_online = online;
+        }
+    }
+
+    /// Forgets the moves of Sessions that are here if all workers that are there have switched.
+    pub(crate) fn end_complete(&mut self, members: WorkerSet) {
+        self.by_slot.retain(|_, it| {
+            !(matches!(it.direction, Direction::Arrived) && it.have_all_switched(members))
+        });
+    }
+
+    /// Notes on which worker a Session is from now on.
+    pub(crate) fn note_whereabouts(&mut self, session: SessionId, worker: WorkerId) {
+        if session.worker == worker {
+            self.whereabouts.remove(&session);
+        } else {
+            self.whereabouts.insert(session, worker);
+        }
+    }
+
+    /// Notes that the Session of this slot has ended here.
+    pub(super) fn end(&mut self, slot: SessionSlot, session: SessionId) {
+        self.by_slot.remove(&slot);
+        self.ahead.remove(&slot);
+        self.adopted.remove(&session);
+    }
+
+    /// Whether other workers know that a Session has moved.
+    pub(crate) fn is_known_to_others(&self, session: SessionId) -> bool {
+        self.whereabouts.contains_key(&session)
+    }
+
+    /// Forgets a Session that has ended.
+    pub(crate) fn forget(&mut self, session: SessionId) {
+        self.whereabouts.remove(&session);
+    }
+}
+
+impl Clients {
+    /// The worker that a Session is on.
+    #[inline]
+    pub(crate) fn worker_of(&self, session: SessionId) -> WorkerId {
+        let whereabouts = &self.crossings.whereabouts;
+        if whereabouts.is_empty() {
+            return session.worker;
+        }
+        whereabouts.get(&session).copied().unwrap_or(session.worker)
+    }
+
+    /// Notes where the messages come from that are routed from now on.
+    pub(crate) fn set_source(&mut self, source: Source) {
+        self.crossings.source = source;
+    }
+
+    /// Notes that a Session has got the broker's own topics up to this edition.
+    pub(crate) fn note_edition(&mut self, slot: SessionSlot, edition: u64) {
+        self.crossings.ahead.insert(slot, edition);
+    }
+
+    /// Whether what is routed now does not go to the Session in this slot: it has ended, or what
+    /// comes this way is for another worker.
+    #[inline]
+    pub(crate) fn is_closed_to_route(&self, slot: SessionSlot) -> bool {
+        let Crossings { by_slot, ahead, source, .. } = &self.crossings;
+        if by_slot.is_empty() && ahead.is_empty() {
+            return self.is_over(slot);
+        }
+        if let Source::OwnTopics(edition) = *source
+            && ahead.get(&slot).is_some_and(|&ahead| edition <= ahead)
+        {
+            return true;
+        }
+        match by_slot.get(&slot) {
+            Some(crossing) => crossing.is_barred(*source, self.worker),
+            None => self.is_over(slot),
+        }
+    }
+
+    /// Whether the Session in this slot is about to go to another worker, which decides about
+    /// everything that happens to it from now on.
+    #[inline]
+    pub(crate) fn is_leaving(&self, slot: SessionSlot) -> bool {
+        !self.crossings.by_slot.is_empty() && self.crossings.leaving(slot)
+    }
+
+    /// Whether the Session of this slot has not come yet.
+    #[inline]
+    pub(crate) fn is_arriving(&self, slot: SessionSlot) -> bool {
+        !self.crossings.by_slot.is_empty() && self.crossings.arriving(slot)
+    }
+
+    /// Whether a Session that is here is still on its way in some respect.
+    pub(crate) fn is_crossing(&self, slot: SessionSlot) -> bool {
+        self.crossings.by_slot.contains_key(&slot)
+    }
+
+    /// The slot of a Session that is here or is to come.
+    pub(crate) fn slot_of_receiver(&self, session: SessionId) -> Option<SessionSlot> {
+        let coming = || self.crossings.slot_of(session).filter(|&slot| self.is_arriving(slot));
+        self.slot_of(session).or_else(coming)
+    }
+
+    /// Whether the Client of a Session that is here, or is to come, is connected.
+    pub(crate) fn is_there(&self, slot: SessionSlot) -> bool {
+        match self.crossings.by_slot.get(&slot).map(|it| &it.direction) {
+            Some(Direction::Arriving { is_online, .. }) => *is_online,
+            _ => self.sessions[slot as usize].attached().is_some(),
+        }
+    }
+
+    /// Keeps a message aside until its Session has arrived.
+    #[cold]
+    pub(super) fn put_by(
+        &mut self,
+        slot: SessionSlot,
+        publication: &Publication<'_>,
+        grant: &Grant<'_>,
+    ) -> Result<(), DropReason> {
+        let attributes = publication.attributes;
+        let delivery = delivery_of(publication, grant, attributes.qos.min(grant.qos));
+        let round = self.rounds.put_off(attributes.qos, attributes.durability);
+        self.crossings.pushed += 1;
+        let number = self.crossings.pushed;
+        if let Some(round) = round {
+            self.rounds.wait_for_arrival(round, number);
+        }
+        let crossing = self.crossings.by_slot.get_mut(&slot);
+        if let Some(Direction::Arriving { put_by, .. }) = crossing.map(|it| &mut it.direction) {
+            put_by.push_back(PutBy { delivery, round, number });
+        }
+        Ok(())
+    }
+
+    /// Makes a place for a Session that is to come, with this number in the store; 0: it is not
+    /// there. Nothing reaches it until workers have switched.
+    pub(crate) fn expect_session(&mut self, session: SessionId, stub: Session) -> SessionSlot {
+        let generation = self.next_generation().get();
+        let mut stub = stub;
+        stub.take_place(generation);
+        let slot = self.sessions.insert(stub) as SessionSlot;
+        self.over += 1;
+        self.crossings.expect(slot, session);
+        slot
+    }
+
+    /// Gives up the place of a Session that does not come after all. Returns it with the messages
+    /// that were put by.
+    pub(crate) fn give_up_place(
+        &mut self,
+        session: SessionId,
+    ) -> Option<(SessionSlot, VecDeque<PutBy>)> {
+        let slot = self.crossings.slot_of(session).filter(|&slot| self.is_arriving(slot))?;
+        match self.crossings.by_slot.remove(&slot)?.direction {
+            Direction::Arriving { put_by, .. } => Some((slot, put_by)),
+            _ => None,
+        }
+    }
+
+    /// Puts a Session that has come into its place. Returns its slot with the messages that were
+    /// put by; `None` if there is no place.
+    pub(crate) fn install_session(
+        &mut self,
+        session: SessionId,
+        mut state: Session,
+    ) -> Option<(SessionSlot, VecDeque<PutBy>)> {
+        let slot = self.crossings.slot_of(session).filter(|&slot| self.is_arriving(slot))?;
+        let crossing = self.crossings.by_slot.get_mut(&slot)?;
+        let direction = std::mem::replace(&mut crossing.direction, Direction::Arrived);
+        let Direction::Arriving { put_by, .. } = direction else {
+            return None;
+        };
+        state.take_place(self.sessions[slot as usize].generation());
+        self.sessions[slot as usize] = state;
+        self.over -= 1;
+        self.enter_name(slot);
+        self.crossings.adopted.insert(session, slot);
+        Some((slot, put_by))
+    }
+
+    /// Takes out a Session that goes to another worker, with its Network Connection and why that is
+    /// to end, if it is. The slot has to be vacated.
+    pub(crate) fn take_leaving(
+        &mut self,
+        slot: SessionSlot,
+    ) -> (Session, Option<Connection>, Option<PostponedEnd>) {
+        let name = self.session_id(slot);
+        let connection = self.sessions[slot as usize].attached();
+        let connection = connection.map(|id| {
+            self.crossings.quiet.remove(&id);
+            self.attached -= 1;
+            self.counters.connections_opened -= 1;
+            let mut connection = self.connections.remove(id.slot());
+            connection.leave_worker(&mut self.pool);
+            connection
+        });
+        let mut session = self.replace_session(slot);
+        session.leave_worker(name);
+        self.crossings.adopted.remove(&name);
+        self.crossings.ahead.remove(&slot);
+        let ended = match self.crossings.by_slot.remove(&slot).map(|it| it.direction) {
+            Some(Direction::Leaving(ended)) => ended,
+            _ => None,
+        };
+        (session, connection, ended)
+    }
+
+    /// Adds the Network Connection of a Session that has come, and attaches it. Returns its name.
+    pub(crate) fn install_connection(
+        &mut self,
+        slot: SessionSlot,
+        connection: Connection,
+    ) -> ConnectionId {
+        let id = connection.id();
+        self.add_connection(connection);
+        self.counters.connections_opened += 1;
+        self.attach(slot, id);
+        id
+    }
+
+    /// Notes why the Network Connection of a Session that is about to go has to end. Returns
+    /// whether it ends only when the Session has gone.
+    pub(crate) fn postpone_end(&mut self, id: ConnectionId, end: PostponedEnd) -> bool {
+        if self.crossings.by_slot.is_empty() {
+            return false; // nearly always
+        }
+        let slot = self.connection(id).and_then(Connection::session);
+        let Some(slot) = slot.filter(|&slot| self.sessions[slot as usize].attached() == Some(id))
+        else {
+            return false;
+        };
+        let crossing = self.crossings.by_slot.get_mut(&slot);
+        let Some(Direction::Leaving(ended)) = crossing.map(|it| &mut it.direction) else {
+            return false;
+        };
+        let is_lost = end.is_lost || ended.as_ref().is_some_and(|ended| ended.is_lost);
+        *ended = Some(PostponedEnd { is_lost, ..ended.take().unwrap_or(end) });
+        true
+    }
+
+    /// The timers that a connection has.
+    pub(crate) fn timers_of(
+        connection: &Connection,
+    ) -> impl Iterator<Item = (Timestamp, Timer)> + use<> {
+        let id = connection.id();
+        let timers = [
+            (connection.timer_at(), Timer::Connection(id)),
+            (connection.credential_ends_at(), Timer::CredentialEnd(id)),
+        ];
+        timers.into_iter().filter_map(|(at, timer)| Some((at?, timer)))
+    }
+}

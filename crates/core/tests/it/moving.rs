@@ -1,0 +1,294 @@
+//! Sessions that go from one worker to another with everything that they have. That messages on the
+//! way to them are neither lost nor doubled is tried by all scenarios and by the simulation of the
+//! store; here is what takes a certain moment.
+
+use std::num::NonZeroU16;
+
+use midge_codec::{Packet, ReasonCode};
+use midge_core::{Core, Fixed, Limits};
+
+use crate::node::{Conn, Node, Setup};
+use crate::packets::{connect, options, persistent, publish, pubrel, will, with_alias};
+use crate::received::Received;
+
+/// A node with a store, three workers, and these Clients at its first worker.
+fn node(clients: &[&str]) -> Node {
+    node_with(Limits::default(), clients)
+}
+
+fn node_with(limits: Limits, clients: &[&str]) -> Node {
+    let setup = Setup { workers: 3, has_store: true, limits, ..Setup::default() };
+    let mut node = Node::new(&setup);
+    for client in clients {
+        node.homes.insert((*client).into(), 0);
+    }
+    node
+}
+
+/// Connects a Client whose Session is stored, and subscribes to `t`.
+fn subscriber(node: &mut Node) -> Conn {
+    let (conn, _) = node.connect_with(&persistent("s"));
+    node.subscribe(conn, "t", 2);
+    conn
+}
+
+#[test]
+fn a_message_that_waits_for_a_confirmation_is_sent_by_the_new_worker() {
+    for publisher_at in 0..3 {
+        let mut node = node(&["s"]);
+        node.homes.insert("p".into(), publisher_at);
+        let s = subscriber(&mut node);
+        let p = node.connect("p");
+        node.hold_receipts(true);
+        node.publish(p, "t", "1", 2);
+        assert!(node.messages(s).is_empty(), "nobody would remember its Packet Identifier");
+        node.move_to("s", 1);
+        assert!(node.messages(s).is_empty());
+        node.hold_receipts(false);
+        assert_eq!(node.message(s).text(), "1", "published at worker {publisher_at}");
+    }
+}
+
+#[test]
+fn the_new_worker_tells_the_store_how_far_ahead_it_sends() {
+    let limits = Limits { receive_maximum: 1_000, ..Limits::default() };
+    let mut node = node_with(limits, &["s", "p"]);
+    let s = subscriber(&mut node);
+    let p = node.connect("p");
+    node.hold_receipts(true);
+    let texts: Vec<_> = (0..400).map(|number| number.to_string()).collect();
+    for text in &texts {
+        node.publish(p, "t", text, 1);
+    }
+    let mut came = node.texts(s);
+    assert!(came.len() < 400, "the store does not know that so much is sent");
+    node.move_to("s", 2);
+    node.hold_receipts(false);
+    came.append(&mut node.texts(s));
+    assert_eq!(came, texts);
+}
+
+#[test]
+fn a_session_waits_for_what_its_worker_owes_its_client() {
+    let mut node = node(&["s"]);
+    let s = subscriber(&mut node);
+    node.hold_receipts(true);
+    node.publish(s, "t", "1", 1);
+    assert!(node.begin_move(0, "s", 1));
+    node.settle();
+    assert!(node.cores[0].is_moving("s") && !node.sockets[s.0].is_read);
+    node.publish(s, "t", "2", 0); // it stays in the socket
+    node.hold_receipts(false);
+    assert!(node.cores[1].has_session("s"));
+    assert!(node.take(s).iter().any(|it| matches!(it, Received::PubAck(..))));
+    assert!(node.sockets[s.0].to_broker.is_empty(), "the new worker reads it");
+}
+
+#[test]
+fn a_session_that_does_not_come_to_rest_stays() {
+    let mut node = node(&["s"]);
+    let s = subscriber(&mut node);
+    node.hold_receipts(true);
+    node.publish(s, "t", "1", 1);
+    assert!(node.begin_move(0, "s", 1));
+    node.settle();
+    node.advance(6_000);
+    node.call(0, |_, _| ());
+    assert!(!node.cores[0].is_moving("s") && node.sockets[s.0].is_read);
+    node.hold_receipts(false);
+    node.move_to("s", 1);
+    assert_eq!(node.sessions(), 1);
+}
+
+#[test]
+fn packet_identifiers_in_both_directions_go_along() {
+    let mut node = node(&["s", "p"]);
+    let s = subscriber(&mut node);
+    let p = node.connect("p");
+    node.acknowledge(s, false);
+    node.publish(p, "t", "to it", 2);
+    let got = node.message(s);
+    node.send_publish(s, publish("from", "it", 2, 7));
+    node.subscribe(p, "from", 0);
+    for worker in [1, 2, 0] {
+        node.move_to("s", worker);
+        // A repetition is not passed on, and its PUBREC comes once more.
+        let again = midge_codec::Publish { dup: true, ..publish("from", "it", 2, 7) };
+        let _ = node.take(s);
+        node.send_publish(s, again);
+        assert!(matches!(node.take(s)[..], [Received::PubRec(7, _)]), "worker {worker}");
+    }
+    assert!(node.messages(p).is_empty());
+    node.send(s, &pubrel(7));
+    node.send(s, &crate::packets::pubrec(got.packet_id));
+    let answers = node.take(s);
+    let expected = [Received::PubComp(7, ReasonCode::Success)];
+    assert!(expected.iter().all(|it| answers.contains(it)), "{answers:?}");
+    assert!(answers.contains(&Received::PubRel(got.packet_id, ReasonCode::Success)));
+}
+
+#[test]
+fn topic_aliases_go_along_in_both_directions() {
+    let mut node = node(&["s", "p"]);
+    let mut packet = connect("s");
+    packet.properties.topic_alias_maximum = Some(5);
+    let (s, _) = node.connect_with(&packet);
+    let p = node.connect("p");
+    node.subscribe(s, "to/it", 0);
+    node.subscribe(p, "from/it", 0);
+    node.publish(p, "to/it", "1", 0);
+    node.send_publish(s, with_alias(publish("from/it", "1", 0, 0), 3));
+    assert_eq!(node.message(s).topic, "to/it");
+    assert_eq!(node.message(p).topic, "from/it");
+    node.move_to("s", 2);
+    node.publish(p, "to/it", "2", 0);
+    node.send_publish(s, with_alias(publish("", "2", 0, 0), 3));
+    let got = node.message(s);
+    assert!(got.topic_omitted && got.topic == "to/it", "{got:?}");
+    assert_eq!(node.message(p).topic, "from/it");
+}
+
+#[test]
+fn no_local_knows_the_publisher_wherever_it_is() {
+    let mut node = node(&["s"]);
+    let s = node.connect("s");
+    let own = midge_codec::SubscriptionOptions { no_local: true, ..options(1) };
+    node.subscribe_with(s, &[("t", own)], None);
+    for worker in [1, 2, 0, 2] {
+        node.publish(s, "t", "own", 1);
+        assert!(node.messages(s).is_empty());
+        node.move_to("s", worker);
+    }
+}
+
+#[test]
+fn will_and_expiry_of_an_absent_client_go_along() {
+    let mut node = node(&["s"]);
+    node.homes.insert("w".into(), 1);
+    let w = node.connect("w");
+    node.subscribe(w, "will", 1);
+    let mut packet = persistent("s");
+    packet.will = Some(will("will", "gone", 1));
+    packet.will.as_mut().expect("it is there").delay_interval_seconds = Some(10);
+    packet.properties.session_expiry_interval = Some(20);
+    let (s, _) = node.connect_with(&packet);
+    node.lose(s);
+    node.advance(5_000);
+    node.move_to("s", 2);
+    node.advance(4_900);
+    assert!(node.messages(w).is_empty());
+    node.advance(200);
+    assert_eq!(node.message(w).text(), "gone");
+    node.advance(9_800);
+    assert_eq!(node.sessions(), 2);
+    node.advance(200);
+    assert_eq!(node.sessions(), 1, "it has expired");
+}
+
+#[test]
+fn a_silent_client_is_found_silent_by_its_new_worker() {
+    let mut node = node(&["s"]);
+    let mut packet = connect("s");
+    packet.keep_alive_seconds = 10;
+    let (s, _) = node.connect_with(&packet);
+    node.advance(10_000);
+    node.move_to("s", 1);
+    node.advance(4_000);
+    assert!(!node.is_closed(s));
+    node.advance(2_000);
+    assert_eq!(node.end_code(s), Some(ReasonCode::KeepAliveTimeout));
+}
+
+/// Goes on until the old worker has said that all are to switch, and no further.
+fn begin_to_switch(node: &mut Node) {
+    assert!(node.begin_move(0, "s", 1));
+    for worker in [0, 1, 2, 0, 1, 0] {
+        if node.sockets.iter().any(|socket| socket.is_moving) {
+            break;
+        }
+        node.turn(worker);
+    }
+}
+
+#[test]
+fn what_ends_a_connection_while_its_session_moves_ends_it_at_the_new_worker() {
+    let mut node = node(&["s"]);
+    node.homes.insert("w".into(), 2);
+    let w = node.connect("w");
+    node.subscribe(w, "will", 1);
+    let mut packet = persistent("s");
+    packet.will = Some(will("will", "gone", 1));
+    let (s, _) = node.connect_with(&packet);
+    begin_to_switch(&mut node);
+    let code = ReasonCode::AdministrativeAction;
+    let was_there = (0..3).any(|worker| {
+        let turn = &mut node.current[worker];
+        node.cores[worker].disconnect_client("s", code, turn)
+    });
+    node.settle();
+    if was_there {
+        assert_eq!(node.end_code(s), Some(code));
+        assert_eq!(node.message(w).text(), "gone");
+    }
+    assert!(node.cores[1].has_session("s"));
+    // The next one is lost.
+    node.homes.insert("s".into(), 1);
+    let (s, present) = node.resume(&packet);
+    assert!(present);
+    assert!(node.begin_move(1, "s", 0));
+    node.turn(1);
+    node.break_connection(s);
+    node.settle();
+    assert_eq!(node.message(w).text(), "gone");
+    assert_eq!(node.sessions(), 2);
+}
+
+#[test]
+fn who_cannot_go_stays() {
+    let mut node = node(&["s", "a"]);
+    let s = node.connect("s");
+    let a = node.connect("a");
+    let evict = |node: &mut Node, client: &str, to: usize| {
+        let to = midge_core::WorkerId::new(to);
+        node.call(0, |core: &mut Core, turn| core.evict_session(client, to, turn))
+    };
+    assert_eq!(evict(&mut node, "nobody", 1), Err(Fixed::Unknown));
+    assert_eq!(evict(&mut node, "s", 0), Err(Fixed::Unready));
+    assert_eq!(evict(&mut node, "s", 5), Err(Fixed::Unready), "there is no such worker");
+    let filters: Vec<_> = (0..1_100).map(|number| format!("f/{number}")).collect();
+    for filters in filters.chunks(50) {
+        let filters: Vec<_> = filters.iter().map(|it| (it.as_str(), options(0))).collect();
+        node.subscribe_with(s, &filters, None);
+    }
+    assert_eq!(evict(&mut node, "s", 1), Err(Fixed::TooLarge));
+    let _ = node.open_data_stream(a);
+    assert_eq!(evict(&mut node, "a", 1), Err(Fixed::Unready));
+}
+
+/// What the other workers remember of a Session that has moved goes with it.
+#[test]
+fn a_shared_subscription_finds_its_members_and_forgets_those_that_have_ended() {
+    let mut node = node(&["m1", "m2"]);
+    node.homes.insert("p".into(), 2);
+    let mut packet = connect("m1");
+    packet.properties.receive_maximum = NonZeroU16::new(100);
+    let (m1, _) = node.connect_with(&packet);
+    let m2 = node.connect("m2");
+    let p = node.connect("p");
+    for member in [m1, m2] {
+        node.subscribe(member, "$share/g/t", 1);
+    }
+    for (round, to) in [(0, 1), (1, 2), (2, 1), (3, 0)] {
+        node.move_to("m1", to);
+        node.publish(p, "t", &format!("{round}a"), 1);
+        node.publish(p, "t", &format!("{round}b"), 1);
+        assert_eq!((node.messages(m1).len(), node.messages(m2).len()), (1, 1), "worker {to}");
+    }
+    node.move_to("m1", 1);
+    node.disconnect(m1, ReasonCode::Success);
+    node.publish(p, "t", "2", 1);
+    node.publish(p, "t", "3", 1);
+    assert_eq!(node.messages(m2).len(), 2);
+    assert_eq!(node.sessions(), 2);
+    node.send(p, &Packet::PingReq);
+}
