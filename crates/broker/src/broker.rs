@@ -553,10 +553,10 @@ impl BrokerBuilder {
         thread.spawn(move || Worker::new(parts).run())
     }
 
-    /// Returns the largest packet size that a listener sets for itself; 0 if none sets one.
-    fn listener_packet_bytes_max(&self) -> u32 {
+    /// Returns the largest packet size that a listener sets for itself.
+    fn listener_packet_bytes_max(&self) -> Option<u32> {
         let own = self.listener_capabilities.iter().flatten().chain([&self.capabilities]);
-        own.filter_map(|it| it.packet_bytes_max).max().unwrap_or(0)
+        own.filter_map(|it| it.packet_bytes_max).max()
     }
 
     /// Returns the settings that were asked for, one for each listener.

@@ -68,7 +68,9 @@ impl Expected {
             (Greeting::Http, (true, true)) => {
                 "an HTTP request without TLS came to a listener with TLS: connect with wss://"
             }
-            (Greeting::Http2 | Greeting::Ssh | Greeting::Amqp, _) => greeting.never_spoken(here),
+            (Greeting::Http2 | Greeting::Ssh | Greeting::Amqp, _) => {
+                greeting.never_spoken(here.0, here.1)
+            }
             (Greeting::Mqtt, (true, false)) => {
                 "MQTT without TLS came to a listener with TLS: connect with mqtts://"
             }
@@ -89,7 +91,7 @@ impl Expected {
 impl Greeting {
     /// Returns what to say of a protocol that no listener speaks, at one that has TLS, WebSocket,
     /// both or neither.
-    fn never_spoken(self, (is_tls, is_websocket): (bool, bool)) -> &'static str {
+    fn never_spoken(self, is_tls: bool, is_websocket: bool) -> &'static str {
         match self {
             Self::Ssh => {
                 "an SSH client came to a listener for MQTT: connect to the port of the SSH server, \

@@ -175,7 +175,7 @@ impl Engine {
 
 /// Returns where the message stands already, if a new record may refer to that place.
 fn stored_place(message: &Message, holdings: &Holdings) -> Option<Location> {
-    let place = Location::from_u64(message.stored_at().get())?;
+    let place = Location::from_u64(message.stored_at().get()?.get())?;
     holdings.may_refer_to(place).then_some(place)
 }
 
@@ -191,7 +191,7 @@ fn encode_message(message: &Message, shared: Option<Location>, out: &mut Vec<u8>
 fn places_of(record: Held, shared: Option<Location>, message: &Message) -> Places {
     let record = record.place;
     if shared.is_none() {
-        message.stored_at().set(record.to_u64());
+        message.stored_at().set(record.to_non_zero());
     }
     Places { record, message: shared.unwrap_or(record) }
 }

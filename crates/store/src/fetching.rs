@@ -120,12 +120,12 @@ fn restore(
     restorer: &mut Restorer,
 ) -> Result<Message, (Location, Damage)> {
     match body {
-        Body::Inline(stored) => Ok(restorer.restore(stored, at.to_u64())),
+        Body::Inline(stored) => Ok(restorer.restore(stored, Some(at))),
         Body::At { message: at, .. } => {
             let tag = writer.journal.read(*at, buffer).map_err(|damage| (*at, damage))?;
             let stored = decode_message(tag, buffer);
             let stored = stored.map_err(|bad| (*at, incomprehensible(*at, bad)))?;
-            Ok(restorer.restore(&stored, at.to_u64()))
+            Ok(restorer.restore(&stored, Some(*at)))
         }
     }
 }

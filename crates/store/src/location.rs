@@ -32,6 +32,11 @@ impl Location {
         self.0.get()
     }
 
+    /// The same number as [`Self::to_u64`].
+    pub(crate) const fn to_non_zero(self) -> NonZeroU64 {
+        self.0
+    }
+
     /// Returns the place `bytes` bytes further on in the same segment.
     pub(crate) const fn plus(self, bytes: u32) -> Self {
         Self(self.0.saturating_add(bytes as u64))

@@ -25,14 +25,18 @@ impl Share {
     const TURN_MAX: u64 = 8 << 20;
 
     /// Divides the memory. Replaces limits that are too large for it.
-    pub(crate) fn of(limits: &mut Limits, workers: usize, listener_packet_bytes_max: u32) -> Self {
+    pub(crate) fn of(
+        limits: &mut Limits,
+        workers: usize,
+        listener_packet_bytes_max: Option<u32>,
+    ) -> Self {
         let memory = memory::resolve(limits.memory_bytes_max);
         limits.memory_bytes_max = memory;
         *limits = limits.clone().within_memory();
         let turn = limits.turn_bytes_max(workers, Self::TURN_MAX);
         let workers = workers as u64;
-        let packet = limits.packet_bytes_max.max(listener_packet_bytes_max);
-        let packet = u64::from(packet).min(memory / 2);
+        let packet = Some(limits.packet_bytes_max).max(listener_packet_bytes_max);
+        let packet = packet.map_or(0, u64::from).min(memory / 2);
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
             // Small messages for many receivers take several times as much once they are taken out.

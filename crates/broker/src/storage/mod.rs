@@ -349,9 +349,9 @@ struct Progress {
     applied: u64,
     written: u64,
     synced: u64,
-    /// The last commit that somebody waits for to be written, and, below, to be synced; 0 for none.
-    awaits_write: u64,
-    awaits_sync: u64,
+    /// The last commit that somebody waits for to be written, and, below, to be synced.
+    awaits_write: Option<u64>,
+    awaits_sync: Option<u64>,
 }
 
 /// The state of the running thread.
@@ -386,7 +386,10 @@ impl StoreThread {
         on_failure: OnFailure,
     ) -> Self {
         let Restored { engine, applied } = restored;
-        let awaited = |applied| Progress { applied, awaits_sync: applied, ..Progress::default() };
+        let awaited = |applied| {
+            let awaits_sync = (applied > 0).then_some(applied);
+            Progress { applied, awaits_sync, ..Progress::default() }
+        };
         let progress = applied.into_iter().map(awaited).collect();
         Self {
             engine,
@@ -471,8 +474,8 @@ impl StoreThread {
                 progress.applied = commit.number;
                 match commit.durability {
                     Durability::Memory => (),
-                    Durability::Interval => progress.awaits_write = commit.number,
-                    Durability::Fsync => progress.awaits_sync = commit.number,
+                    Durability::Interval => progress.awaits_write = Some(commit.number),
+                    Durability::Fsync => progress.awaits_sync = Some(commit.number),
                 }
                 self.engine.apply(worker, commit);
             }
@@ -521,7 +524,8 @@ impl StoreThread {
     /// Syncs if somebody waits for that, or if the interval is over.
     fn sync(&mut self) -> Result<(), StoreError> {
         let is_awaited = |progress: &Progress| {
-            progress.awaits_sync > progress.synced && progress.written > progress.synced
+            let is_behind = progress.awaits_sync.is_some_and(|awaited| awaited > progress.synced);
+            is_behind && progress.written > progress.synced
         };
         let is_due = self.unsynced_since.is_some_and(|since| since.elapsed() >= self.interval);
         if is_due || self.progress.iter().any(is_awaited) {
@@ -538,11 +542,11 @@ impl StoreThread {
     fn tell_receipts(&mut self) {
         for (progress, inbox) in self.progress.iter_mut().zip(self.inboxes.iter()) {
             let &mut Progress { written, synced, awaits_write, awaits_sync, .. } = progress;
-            let has_written = awaits_write > 0 && written >= awaits_write;
-            let has_synced = awaits_sync > 0 && synced >= awaits_sync;
+            let has_written = awaits_write.is_some_and(|awaited| written >= awaited);
+            let has_synced = awaits_sync.is_some_and(|awaited| synced >= awaited);
             if has_written || has_synced {
-                progress.awaits_write = if has_written { 0 } else { awaits_write };
-                progress.awaits_sync = if has_synced { 0 } else { awaits_sync };
+                progress.awaits_write = awaits_write.filter(|_| !has_written);
+                progress.awaits_sync = awaits_sync.filter(|_| !has_synced);
                 inbox.send(Letter::Receipt(Receipt { written, synced }));
             }
         }

@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -231,14 +232,14 @@ impl<'a> Publication<'a> {
 }
 
 impl StoredAt {
-    /// Returns the place that was noted last; 0 if none was.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// Returns the place that was noted last.
+    pub fn get(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.0.load(Ordering::Relaxed))
     }
 
     /// Notes a place.
-    pub fn set(&self, place: u64) {
-        self.0.store(place, Ordering::Relaxed);
+    pub fn set(&self, place: NonZeroU64) {
+        self.0.store(place.get(), Ordering::Relaxed);
     }
 }
 
@@ -300,8 +301,9 @@ mod tests {
         assert_eq!(size_of::<Option<Message>>(), size_of::<usize>());
         let (one, other) = (message("t", &[], b"x"), message("t", &[], b"x"));
         let clone = one.clone();
-        clone.stored_at().set(5);
-        assert_eq!((one.stored_at().get(), other.stored_at().get()), (5, 0));
+        let place = NonZeroU64::new(5).unwrap();
+        clone.stored_at().set(place);
+        assert_eq!((one.stored_at().get(), other.stored_at().get()), (Some(place), None));
         assert!(one.is_same(&clone) && !one.is_same(&other));
     }
 }

@@ -63,8 +63,8 @@ impl Clients {
 
     /// Whether this Session and ticket are those of the page that is on its way. If so, none is
     /// any more.
-    pub(crate) fn end_sweep_fetch(&mut self, page: (SessionId, u64)) -> bool {
-        let is_it = self.sweeps.current == Some(page);
+    pub(crate) fn end_sweep_fetch(&mut self, session: SessionId, ticket: u64) -> bool {
+        let is_it = self.sweeps.current == Some((session, ticket));
         self.sweeps.current = self.sweeps.current.filter(|_| !is_it);
         is_it
     }

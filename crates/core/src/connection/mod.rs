@@ -476,7 +476,7 @@ impl Connection {
     }
 
     /// Takes over the acknowledgements that are held back for a data stream that has ended.
-    pub(crate) fn take_over_held(&mut self, (held, held_pubacks): (u32, u32)) {
+    pub(crate) fn take_over_held(&mut self, held: u32, held_pubacks: u32) {
         self.held += held;
         self.held_pubacks += held_pubacks;
     }

@@ -95,12 +95,12 @@ impl Core {
         turn: &mut Turn,
     ) {
         let stream = self.ground.clients.connection(id);
-        let held = stream.map_or((0, 0), |it| (it.held(), it.held_pubacks()));
-        self.ground.clients.rounds.redirect(id, control, held.0);
+        let (held, held_pubacks) = stream.map_or((0, 0), |it| (it.held(), it.held_pubacks()));
+        self.ground.clients.rounds.redirect(id, control, held);
         let Some(connection) = self.ground.clients.connection_mut(control) else {
             return;
         };
-        connection.take_over_held(held);
+        connection.take_over_held(held, held_pubacks);
         if let Some(streams) = connection.data_streams_mut() {
             streams.close(id);
         }

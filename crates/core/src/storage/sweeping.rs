@@ -10,7 +10,7 @@ use crate::core::Core;
 impl Core {
     /// Takes a page if it belongs to the queue that is being swept. True if it does.
     pub(crate) fn take_page(&mut self, fetched: &Fetched, turn: &mut Turn) -> bool {
-        let is_it = self.ground.clients.end_sweep_fetch((fetched.session, fetched.ticket));
+        let is_it = self.ground.clients.end_sweep_fetch(fetched.session, fetched.ticket);
         if is_it {
             if let Some(slot) = self.ground.clients.slot_of(fetched.session) {
                 self.sweep_page(slot, fetched, turn);

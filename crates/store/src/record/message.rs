@@ -6,6 +6,8 @@ use std::sync::Arc;
 use midge_codec::QoS;
 use midge_core::{Attributes, Durability, Identity, Message, MessageParts, Timestamp};
 
+use crate::location::Location;
+
 use super::bytes::{BadRecord, Reader, put_bytes, put_varint};
 
 const QOS: u8 = 0b11;
@@ -95,8 +97,12 @@ impl StoredMessage<'_> {
 }
 
 impl Restorer {
-    /// Returns the message; `place` is where the store has it, 0 if it cannot be referred to.
-    pub(crate) fn restore(&mut self, stored: &StoredMessage<'_>, place: u64) -> Message {
+    /// Returns the message; `place` is where the store has it, if it can be referred to.
+    pub(crate) fn restore(
+        &mut self,
+        stored: &StoredMessage<'_>,
+        place: Option<Location>,
+    ) -> Message {
         let message = Message::new(MessageParts {
             topic: stored.topic,
             properties: stored.properties,
@@ -104,7 +110,9 @@ impl Restorer {
             attributes: stored.attributes,
             publisher: self.publisher(stored),
         });
-        message.stored_at().set(place);
+        if let Some(place) = place {
+            message.stored_at().set(place.to_non_zero());
+        }
         message
     }
 

@@ -78,6 +78,6 @@ fn decode_will(reader: &mut Reader<'_>, flags: u8) -> Result<WillRecord, BadReco
     let delay_seconds = reader.varint_u32()?;
     let expiry_seconds = if flags & WILL_EXPIRY == 0 { None } else { Some(reader.varint_u32()?) };
     let stored = message::decode(reader)?;
-    let message = Restorer::default().restore(&stored, 0);
+    let message = Restorer::default().restore(&stored, None);
     Ok(WillRecord { message, delay_seconds, expiry_seconds })
 }

@@ -245,14 +245,14 @@ fn every_record_comes_back_as_it_was_written() {
     };
     assert_eq!(read, head);
     assert_eq!(message.size(), 7);
-    let restored = Restorer::default().restore(&message, 9);
+    let restored = Restorer::default().restore(&message, Location::new(7, 9));
     let example = example_message();
     assert_eq!(restored.topic(), example.topic());
     assert_eq!(restored.properties(), example.properties());
     assert_eq!(restored.payload(), example.payload());
     assert_eq!(restored.attributes(), example.attributes());
     assert_eq!(restored.publisher(), example.publisher());
-    assert_eq!(restored.stored_at().get(), 9);
+    assert_eq!(restored.stored_at().get(), Location::new(7, 9).map(Location::to_non_zero));
 
     let body = [HEAD, PLACE].concat();
     let read = enqueue::decode(23, &body).unwrap();

@@ -188,7 +188,7 @@ struct Importer {
     claims: Claims,
     is_ended: bool,
     /// Where the messages are, by their numbers from 1.
-    places: Vec<u64>,
+    places: Vec<Option<Location>>,
     /// The message that was used last, or waits to be used.
     last: Option<Named>,
     /// The sequences that the next messages of owners get.
@@ -387,7 +387,7 @@ impl Importer {
             return Err(format!("the message has the number {number} instead of {expected}"));
         }
         let message = message.content.to_message()?;
-        self.places.push(0);
+        self.places.push(None);
         self.last = Some(Named { number: expected, message, is_used: false });
         Ok(())
     }
@@ -403,15 +403,14 @@ impl Importer {
             return Err("the line must refer to the message before it".to_owned());
         }
         let index = number.checked_sub(1).and_then(|index| usize::try_from(index).ok());
-        let place = index.and_then(|index| self.places.get(index)).copied();
-        let place = place.and_then(Location::from_u64);
+        let place = index.and_then(|index| self.places.get(index)).copied().flatten();
         let place =
             place.ok_or_else(|| format!("there is no message {number} before this line"))?;
         let Engine { writer, buffers, restorer, .. } = &mut self.engine;
         let tag = writer.journal.read(place, &mut buffers.message);
         let tag = tag.map_err(|damage| damage.to_string())?;
         let stored = decode_message(tag, &buffers.message).map_err(|bad| bad.0.to_owned())?;
-        let message = restorer.restore(&stored, place.to_u64());
+        let message = restorer.restore(&stored, Some(place));
         self.last = Some(Named { number, message: message.clone(), is_used: true });
         Ok(message)
     }
@@ -419,7 +418,7 @@ impl Importer {
     /// Notes where a message stands after it was used.
     fn note_place(&mut self, number: u64, message: &Message) {
         if let Some(place) = self.places.get_mut(number as usize - 1) {
-            *place = message.stored_at().get();
+            *place = message.stored_at().get().and_then(|place| Location::from_u64(place.get()));
         }
     }
 

@@ -17,8 +17,8 @@ struct Progress {
     written: u64,
     synced: u64,
     /// The last commits that somebody waits for, to be written and to be synced.
-    awaits_write: u64,
-    awaits_sync: u64,
+    awaits_write: Option<u64>,
+    awaits_sync: Option<u64>,
 }
 
 pub(crate) struct Storage {
@@ -61,7 +61,7 @@ impl Storage {
     /// Applies a commit of the recovery at once; somebody waits for its receipt.
     pub(crate) fn apply(&mut self, worker: WorkerId, commit: Commit) {
         let progress = &mut self.progress[worker.index()];
-        (progress.applied, progress.awaits_sync) = (commit.number, commit.number);
+        (progress.applied, progress.awaits_sync) = (commit.number, Some(commit.number));
         self.engine.apply(worker, commit);
     }
 
@@ -156,8 +156,8 @@ impl Storage {
                 progress.applied = commit.number;
                 match commit.durability {
                     Durability::Memory => (),
-                    Durability::Interval => progress.awaits_write = commit.number,
-                    Durability::Fsync => progress.awaits_sync = commit.number,
+                    Durability::Interval => progress.awaits_write = Some(commit.number),
+                    Durability::Fsync => progress.awaits_sync = Some(commit.number),
                 }
                 self.engine.apply(worker, commit);
             }
@@ -193,11 +193,11 @@ impl Storage {
     fn tell_receipts(&mut self, letters: &mut Vec<(usize, Letter)>) {
         for (worker, progress) in self.progress.iter_mut().enumerate() {
             let Progress { written, synced, awaits_write, awaits_sync, .. } = *progress;
-            let has_written = awaits_write > 0 && written >= awaits_write;
-            let has_synced = awaits_sync > 0 && synced >= awaits_sync;
+            let has_written = awaits_write.is_some_and(|awaited| written >= awaited);
+            let has_synced = awaits_sync.is_some_and(|awaited| synced >= awaited);
             if has_written || has_synced {
-                progress.awaits_write = if has_written { 0 } else { awaits_write };
-                progress.awaits_sync = if has_synced { 0 } else { awaits_sync };
+                progress.awaits_write = awaits_write.filter(|_| !has_written);
+                progress.awaits_sync = awaits_sync.filter(|_| !has_synced);
                 letters.push((worker, Letter::Receipt(Receipt { written, synced })));
             }
         }
