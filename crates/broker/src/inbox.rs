@@ -4,6 +4,7 @@
 //! Each batch takes the lock once, never once per message. Many letters between two turns cause one
 //! wake-up.
 
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -24,6 +25,7 @@ use crate::program::publish_window::Permit;
 use crate::program::reply::{Answer, RequestError};
 use crate::program::session::{ProgramSession, SessionAct, SessionOptions};
 use crate::program::subscription::Subscription;
+use crate::spares::Spares;
 
 /// The topics and their contents.
 pub(crate) type Topics = Arc<[(String, String)]>;
@@ -172,11 +174,19 @@ pub(crate) struct OpenSession {
     pub(crate) answer: Answer<ProgramSession, RequestError>,
 }
 
+/// What waits for a worker.
+#[derive(Default)]
+struct Waiting {
+    letters: Vec<Letter>,
+    /// The lists of batches that the worker has handled, for its next ones.
+    emptied: Spares<PeerMessage>,
+}
+
 /// A worker's letters.
 pub(crate) struct Inbox {
     /// `None` once nobody will read letters any more.
-    letters: Mutex<Option<Vec<Letter>>>,
-    /// Bytes of the batches in `letters`. Changed only under the lock of `letters`, or it would not
+    waiting: Mutex<Option<Waiting>>,
+    /// Bytes of the batches that wait. Changed only under the lock of `waiting`, or it would not
     /// match them.
     pending: PendingBytes,
     /// The worker has put off as much as it may: further batches would only add to that.
@@ -207,7 +217,7 @@ impl Inbox {
         full_bytes: usize,
     ) -> Self {
         Self {
-            letters: Mutex::new(Some(Vec::new())),
+            waiting: Mutex::new(Some(Waiting::default())),
             pending: PendingBytes::new(full_bytes),
             is_congested: AtomicBool::new(false),
             is_drained: AtomicBool::new(false),
@@ -224,29 +234,40 @@ impl Inbox {
     /// Sends a letter. If the worker has ended the letter is lost: a request in it is answered by
     /// `Stopped`, a connection in it is closed.
     pub(crate) fn send(&self, letter: Letter) {
-        self.put(letter, Bytes::default());
+        self.put(|_| letter, Bytes::default());
     }
 
-    pub(crate) fn send_batch(&self, from: WorkerId, messages: Vec<PeerMessage>) {
+    /// Sends all of `messages`, and leaves an empty list.
+    pub(crate) fn send_batch(&self, from: WorkerId, messages: &mut Vec<PeerMessage>) {
         let mut bytes = Bytes::default();
-        for message in &messages {
+        for message in &*messages {
             bytes += match message.is_message() {
                 true => Bytes::of_messages(message.size()),
                 false => Bytes::of_others(message.size()),
             };
         }
-        self.put(Letter::Batch { from, messages }, bytes);
+        let batch = |waiting: &mut Waiting| {
+            let messages = mem::replace(messages, waiting.emptied.take());
+            Letter::Batch { from, messages }
+        };
+        if !self.put(batch, bytes) {
+            let lost = messages.drain(..).filter(PeerMessage::is_message).count();
+            self.lost.fetch_add(lost as u64, Ordering::Relaxed);
+        }
     }
 
-    fn put(&self, letter: Letter, bytes: Bytes) {
-        if let Some(letters) = &mut *self.lock() {
-            letters.push(letter);
-            self.pending.add(bytes);
-        } else {
-            self.lost.fetch_add(letter.messages(), Ordering::Relaxed);
-            return;
-        }
+    /// Puts a letter to the others. Returns false, and asks for no letter, if the worker has ended.
+    fn put(&self, letter: impl FnOnce(&mut Waiting) -> Letter, bytes: Bytes) -> bool {
+        let mut waiting = self.lock();
+        let Some(to) = &mut *waiting else {
+            return false;
+        };
+        let letter = letter(to);
+        to.letters.push(letter);
+        self.pending.add(bytes);
+        drop(waiting);
         self.notifier.notify();
+        true
     }
 
     /// Returns the bytes of the batches that wait.
@@ -254,10 +275,12 @@ impl Inbox {
         self.pending.get().all()
     }
 
-    /// Takes all letters. `into` has to be empty; the inbox goes on with its memory.
-    pub(crate) fn take(&self, into: &mut Vec<Letter>) {
-        if let Some(letters) = &mut *self.lock() {
-            std::mem::swap(letters, into);
+    /// Takes all letters. `into` has to be empty; the inbox goes on with its memory, and with the
+    /// lists of the batches that were handled.
+    pub(crate) fn take(&self, into: &mut Vec<Letter>, emptied: &mut Spares<PeerMessage>) {
+        if let Some(waiting) = &mut *self.lock() {
+            mem::swap(&mut waiting.letters, into);
+            waiting.emptied.append(emptied);
             self.pending.clear();
         }
     }
@@ -267,11 +290,11 @@ impl Inbox {
     pub(crate) fn close(&self) -> u64 {
         self.set_congested(false);
         let mut waiting = self.lock();
-        let letters = waiting.take().unwrap_or_default();
+        let left = waiting.take().unwrap_or_default();
         self.pending.clear();
         // Not under the lock: a dropped letter may make its sender send another one.
         drop(waiting);
-        letters.iter().map(Letter::messages).sum()
+        left.letters.iter().map(Letter::messages).sum()
     }
 
     /// Stores the worker's counters, for those who ask after it has ended.
@@ -309,11 +332,11 @@ impl Inbox {
 
     /// Returns whether a letter waits for the worker.
     pub(crate) fn has_letters(&self) -> bool {
-        self.lock().as_ref().is_some_and(|letters| !letters.is_empty())
+        self.lock().as_ref().is_some_and(|waiting| !waiting.letters.is_empty())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Letter>>> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether workers that send batches must not read publishers for now.
@@ -370,16 +393,16 @@ mod tests {
     fn what_comes_while_the_worker_takes_letters_counts() {
         let (inbox, batch) = (inbox(), batch());
         let size: usize = batch.iter().map(PeerMessage::size).sum();
-        let send = || (0..20).for_each(|_| inbox.send_batch(WorkerId::new(0), batch.clone()));
+        let send = || (0..20).for_each(|_| inbox.send_batch(WorkerId::new(0), &mut batch.clone()));
         for _ in 0..300 {
             thread::scope(|scope| {
                 let sender = scope.spawn(send);
                 while !sender.is_finished() {
-                    inbox.take(&mut Vec::new());
+                    inbox.take(&mut Vec::new(), &mut Spares::default());
                 }
             });
             let (pending, mut left) = (inbox.pending_bytes(), Vec::new());
-            inbox.take(&mut left);
+            inbox.take(&mut left, &mut Spares::default());
             assert_eq!(pending, left.len() * size);
         }
     }
@@ -387,10 +410,10 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_worker_that_has_ended() {
         let inbox = inbox();
-        inbox.send_batch(WorkerId::new(0), batch());
+        inbox.send_batch(WorkerId::new(0), &mut batch());
         assert!(inbox.is_full());
         inbox.close();
-        inbox.send_batch(WorkerId::new(0), batch());
+        inbox.send_batch(WorkerId::new(0), &mut batch());
         assert!(!inbox.is_full());
     }
 }

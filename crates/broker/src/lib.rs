@@ -38,6 +38,7 @@ mod placement;
 mod program;
 mod pulse;
 mod random;
+mod spares;
 mod storage;
 mod subscription_log;
 mod watch;

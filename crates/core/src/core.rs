@@ -26,6 +26,7 @@ use crate::connection::{Connection, Offer, Offers, Opening, Phase, Told};
 use crate::conversation::silence::Absence;
 use crate::ground::Ground;
 use crate::moving::Moves;
+use crate::receive::carrier::Carrier;
 use crate::remains::Remains;
 use crate::retained::Retained;
 use crate::revoking::Revoking;
@@ -131,10 +132,15 @@ impl Core {
             return;
         };
         connection.hear(turn.now);
+        let mut carrier = Carrier::of(connection);
         let (control, session, credential_ends_at) = match *connection.phase() {
             Phase::Connected { session, .. } => (id, session, connection.credential_ends_at()),
             Phase::Stream { control, session } => {
-                (control, session, self.hear_of_stream(control, turn.now))
+                let Some(heard) = self.hear_of_stream(control, turn.now) else {
+                    return;
+                };
+                carrier.is_unanswered = heard.is_unanswered();
+                (control, session, heard.credential_ends_at())
             }
             Phase::AwaitingConnect => return self.handle_first_packet(id, packet, turn),
             Phase::Authenticating(_) | Phase::Accepted(_) => {
@@ -148,7 +154,7 @@ impl Core {
         }
         self.ground.clients.counters.received(packet.packet_type());
         match packet {
-            Packet::Publish(publish) => self.handle_publish(id, session, publish, turn),
+            Packet::Publish(publish) => self.handle_publish(carrier, session, publish, turn),
             packet if id == control => self.handle_session_packet(id, session, packet, turn),
             packet => self.handle_stream_packet(id, session, packet, turn),
         }

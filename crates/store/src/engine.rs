@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::{fmt, io};
 
-use midge_core::{Commit, Fetch, Fetched, Timestamp, WorkerId};
+use midge_core::{Commit, Fetch, Fetched, StoreOp, Timestamp, WorkerId};
 
 use crate::checkpoint::Checkpoints;
 use crate::clock::{Mark, Reading};
@@ -148,12 +148,14 @@ impl Engine {
         }
     }
 
-    /// Takes a commit. It counts as a whole once it is written, or not at all.
-    pub fn apply(&mut self, _worker: WorkerId, commit: Commit) {
-        for op in commit.ops {
+    /// Takes a commit. It counts as a whole once it is written, or not at all. Returns the list of
+    /// its operations, empty, for the next one.
+    pub fn apply(&mut self, _worker: WorkerId, mut commit: Commit) -> Vec<StoreOp> {
+        for op in commit.ops.drain(..) {
             self.apply_op(&op);
         }
         self.writer.end_commit();
+        commit.ops
     }
 
     /// Notes what the clocks show at the moment `now` of the store's time, if a mark is due: there

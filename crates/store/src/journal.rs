@@ -124,13 +124,15 @@ impl Journal {
         }
     }
 
-    /// Appends a record; returns where it will stand.
+    /// Appends a record, whose body `encode` appends to what it is given: nothing else of that may
+    /// change. Returns where the record will stand, and how long it is with its frame.
     ///
     /// # Panics
     ///
     /// If the body does not fit into a segment of 4 GiB.
-    pub(crate) fn append(&mut self, tag: u8, body: &[u8]) -> Location {
-        self.pending.append(tag, body, self.synced)
+    #[inline]
+    pub(crate) fn append(&mut self, tag: u8, encode: impl FnOnce(&mut Vec<u8>)) -> (Location, u64) {
+        self.pending.append(tag, encode, self.synced)
     }
 
     /// Ends the commit. A commit without records leaves no trace.

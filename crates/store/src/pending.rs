@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::location::Location;
 use crate::segment::{
     CrcSeed, END_BYTES, FRAME_BYTES, HEADER_BYTES, SEGMENT_BYTES_MAX, TAG_BEGIN, TAG_END, add_crc,
-    encode_begin, encode_end, push_frame,
+    encode_begin, encode_end, frame_in_place,
 };
 
 /// A buffer that has grown beyond this by one large commit is given back.
@@ -51,6 +51,13 @@ struct Tail {
     seed: CrcSeed,
 }
 
+/// A frame in the buffer.
+struct Pushed {
+    at: Location,
+    bytes: u64,
+    crc: u32,
+}
+
 #[derive(Debug)]
 struct OpenCommit {
     records: u32,
@@ -72,41 +79,54 @@ impl Pending {
         }
     }
 
-    /// Appends a record and returns where it will stand; begins the commit if it is its first
-    /// record.
+    /// Appends a record, whose body `encode` appends to what it is given. Returns where the record
+    /// will stand, and how long it is with its frame. Begins the commit if it is its first record.
     ///
     /// # Panics
     ///
     /// If the body does not fit into a segment of 4 GiB.
-    pub(crate) fn append(&mut self, tag: u8, body: &[u8], synced_to: Location) -> Location {
+    #[inline]
+    pub(crate) fn append(
+        &mut self,
+        tag: u8,
+        encode: impl FnOnce(&mut Vec<u8>),
+        synced_to: Location,
+    ) -> (Location, u64) {
         if self.commit.is_none() {
-            let (_, crc) = self.push(TAG_BEGIN, &encode_begin(synced_to));
-            self.commit = Some(OpenCommit { records: 0, crc: add_crc(0, crc) });
+            let pushed = self.push(TAG_BEGIN, |out| out.extend(encode_begin(synced_to)));
+            self.commit = Some(OpenCommit { records: 0, crc: add_crc(0, pushed.crc) });
         }
-        let (at, crc) = self.push(tag, body);
+        let pushed = self.push(tag, encode);
         if let Some(commit) = &mut self.commit {
             commit.records += 1;
-            commit.crc = add_crc(commit.crc, crc);
+            commit.crc = add_crc(commit.crc, pushed.crc);
         }
-        at
+        (pushed.at, pushed.bytes)
     }
 
     /// Ends the commit. A commit without records leaves no trace.
     pub(crate) fn end_commit(&mut self) {
         if let Some(commit) = self.commit.take() {
-            self.push(TAG_END, &encode_end(commit.records, commit.crc));
+            self.push(TAG_END, |out| out.extend(encode_end(commit.records, commit.crc)));
         }
     }
 
-    fn push(&mut self, tag: u8, body: &[u8]) -> (Location, u32) {
-        let bytes = (FRAME_BYTES + body.len()) as u64;
+    /// The body is encoded behind the others, before it is known to which segment it belongs: that
+    /// depends on its length.
+    #[inline]
+    fn push(&mut self, tag: u8, encode: impl FnOnce(&mut Vec<u8>)) -> Pushed {
+        let start = self.buffer.len();
+        self.buffer.extend([0; FRAME_BYTES]);
+        encode(&mut self.buffer);
+        let bytes = (self.buffer.len() - start) as u64;
         if u64::from(self.tail.end.offset()) + bytes > self.tail.length && !self.lengthen(bytes) {
-            self.roll(bytes);
+            self.roll(bytes, start);
         }
         let at = self.tail.end;
-        let crc = push_frame(&mut self.buffer, self.tail.seed, at.offset(), tag, body);
+        let frame = &mut self.buffer[start..];
+        let crc = frame_in_place(frame, self.tail.seed, at.offset(), tag);
         self.tail.end = at.plus(bytes as u32);
-        (at, crc)
+        Pushed { at, bytes, crc }
     }
 
     /// Makes room for a frame of this length by lengthening a segment whose file is still to be
@@ -129,9 +149,10 @@ impl Pending {
         lengthens
     }
 
-    /// Continues in the next segment, which has room for a frame of this length.
+    /// Continues in the next segment, which has room for a frame of this length. The frame begins
+    /// at `start` in the buffer.
     #[cold]
-    fn roll(&mut self, bytes: u64) {
+    fn roll(&mut self, bytes: u64, start: usize) {
         let previous = self.tail.end;
         let needed = HEADER_BYTES as u64 + with_end(bytes);
         assert!(needed <= SEGMENT_BYTES_MAX, "a record of {bytes} bytes fits into no segment");
@@ -139,7 +160,6 @@ impl Pending {
         let end = previous.next_segment(HEADER_BYTES as u32);
         let (number, offset) = (end.segment(), end.offset());
         self.tail = Tail { end, length, seed: CrcSeed::of_segment(number) };
-        let start = self.buffer.len();
         self.parts.push_back(Part { number, length, offset, previous: Some(previous), start });
     }
 

@@ -26,7 +26,8 @@ use crate::record::{
 };
 use crate::report::{Damage, DamageKind, Report};
 use crate::reserve::Reserve;
-use crate::writer::{FRAME_BYTES, Writer};
+use crate::segment::FRAME_BYTES;
+use crate::writer::Writer;
 
 /// A store that was opened, with what it has kept.
 #[derive(Debug)]
@@ -123,7 +124,7 @@ fn replay(
     let options = JournalOptions { segment_bytes, bytes_max };
     let mut bad_records = Vec::new();
     let mut visit = |at: Location, tag: u8, body: &[u8]| {
-        let bytes = FRAME_BYTES + body.len() as u64;
+        let bytes = (FRAME_BYTES + body.len()) as u64;
         match decode(tag, body).and_then(|record| looking_back(at, record)) {
             Ok(record) => index.replay(at, u32::try_from(bytes).unwrap_or(u32::MAX), record),
             Err(bad) => bad_records.push(incomprehensible(at, bad)),

@@ -165,24 +165,14 @@ impl CrcSeed {
     }
 }
 
-/// Appends the frame of a record that will stand at `offset` in its file; returns its crc.
-pub(crate) fn push_frame(
-    buffer: &mut Vec<u8>,
-    seed: CrcSeed,
-    offset: u32,
-    tag: u8,
-    body: &[u8],
-) -> u32 {
-    let start = buffer.len();
-    let length = body.len() as u32;
-    buffer.reserve(FRAME_BYTES + body.len());
-    let mut head = [0; FRAME_BYTES];
-    head[..4].copy_from_slice(&length.to_le_bytes());
-    head[8] = tag;
-    buffer.extend_from_slice(&head);
-    buffer.extend_from_slice(body);
-    let crc = seed.crc(offset, length, &buffer[start + 8..]);
-    buffer[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+/// Makes a frame of bytes whose first [`FRAME_BYTES`] are free for that; the others are the body of
+/// a record that will stand at `offset` in its file. Returns its crc.
+pub(crate) fn frame_in_place(bytes: &mut [u8], seed: CrcSeed, offset: u32, tag: u8) -> u32 {
+    let length = (bytes.len() - FRAME_BYTES) as u32;
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    bytes[8] = tag;
+    let crc = seed.crc(offset, length, &bytes[8..]);
+    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     crc
 }
 
@@ -315,6 +305,14 @@ mod tests {
     fn active() -> Header {
         let previous = Previous::End(Location::new(6, 900).unwrap());
         Header { number: 7, length: 4096, previous }
+    }
+
+    /// Appends a frame.
+    fn push_frame(buffer: &mut Vec<u8>, seed: CrcSeed, offset: u32, tag: u8, body: &[u8]) -> u32 {
+        let start = buffer.len();
+        buffer.extend([0; FRAME_BYTES]);
+        buffer.extend(body);
+        frame_in_place(&mut buffer[start..], seed, offset, tag)
     }
 
     #[test]

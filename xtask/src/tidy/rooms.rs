@@ -70,6 +70,7 @@ const BROKER: House = House {
         "pending_bytes",
         "placement",
         "random",
+        "spares",
         "subscription_log",
         "program",
         "memory",

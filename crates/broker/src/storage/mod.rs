@@ -24,6 +24,7 @@ use crate::inbox::{Inbox, Letter};
 use crate::pending_bytes::{Bytes, PendingBytes};
 use crate::program::guard::{guarded, note_thread};
 use crate::program::reply::Answer;
+use crate::spares::Spares;
 use crate::storage::recovery::Restored;
 
 /// Where and how a broker keeps what has to outlive it.
@@ -166,12 +167,20 @@ pub(crate) enum Order {
     Close,
 }
 
+/// What waits for the store.
+#[derive(Default)]
+struct Waiting {
+    orders: Vec<Order>,
+    /// The lists of commits that the store has carried out, for the next ones.
+    emptied: Spares<StoreOp>,
+}
+
 /// The orders that the store has not taken yet, and how much it has not carried out.
 pub(crate) struct Orders {
     /// `None` once nobody will take orders any more.
-    waiting: Mutex<Option<Vec<Order>>>,
+    waiting: Mutex<Option<Waiting>>,
     come: Condvar,
-    /// Bytes of the orders in `waiting` and of those that are being written.
+    /// Bytes of the orders that wait and of those that are being written.
     pending: PendingBytes,
 }
 
@@ -182,7 +191,7 @@ impl Orders {
     /// Makes an empty list of orders. While more than `full_bytes` wait, workers shall not read
     /// publishers.
     pub(crate) fn new(full_bytes: usize) -> Self {
-        let waiting = Mutex::new(Some(Vec::new()));
+        let waiting = Mutex::new(Some(Waiting::default()));
         Self { waiting, come: Condvar::new(), pending: PendingBytes::new(full_bytes) }
     }
 
@@ -193,11 +202,29 @@ impl Orders {
 
     /// Gives the store all of `orders`, in order.
     pub(crate) fn send(&self, orders: impl IntoIterator<Item = Order>) {
+        self.put(orders, |_| ());
+    }
+
+    /// Does the same, and moves a list that was emptied to `lists`, unless one is there.
+    pub(crate) fn send_and_take_emptied(
+        &self,
+        orders: impl IntoIterator<Item = Order>,
+        lists: &mut Vec<Vec<StoreOp>>,
+    ) {
+        self.put(orders, |waiting| {
+            if lists.is_empty() {
+                lists.push(waiting.emptied.take());
+            }
+        });
+    }
+
+    fn put(&self, orders: impl IntoIterator<Item = Order>, also: impl FnOnce(&mut Waiting)) {
         if let Some(waiting) = &mut *self.lock() {
             for order in orders {
                 self.pending.add(order.size());
-                waiting.push(order);
+                waiting.orders.push(order);
             }
+            also(waiting);
         }
         self.come.notify_one();
     }
@@ -205,11 +232,11 @@ impl Orders {
     /// Ends the taking of orders: requests in those that wait are answered by `Stopped`.
     fn close(&self) {
         let mut waiting = self.lock();
-        let orders = waiting.take();
+        let left = waiting.take();
         self.pending.clear();
         // Not under the lock: a dropped order may make its sender send another one.
         drop(waiting);
-        drop(orders);
+        drop(left);
     }
 
     /// Returns whether workers must not read publishers for now.
@@ -223,11 +250,18 @@ impl Orders {
         self.pending.is_overfull()
     }
 
-    /// Waits for orders, for `timeout` at most, and takes them all. Returns their bytes, which
+    /// Gives the lists back that were emptied. Waits for orders, for `timeout` at most, and takes
+    /// them all. Returns their bytes, which
     /// count until they are [`Self::done`], because new orders have to wait for these, too.
-    fn take(&self, into: &mut Vec<Order>, timeout: Option<Duration>) -> Bytes {
-        let is_empty =
-            |waiting: &mut Option<Vec<Order>>| waiting.as_ref().is_none_or(Vec::is_empty);
+    fn take(
+        &self,
+        into: &mut Vec<Order>,
+        emptied: &mut Spares<StoreOp>,
+        timeout: Option<Duration>,
+    ) -> Bytes {
+        let is_empty = |waiting: &mut Option<Waiting>| {
+            waiting.as_ref().is_none_or(|waiting| waiting.orders.is_empty())
+        };
         let waiting = self.lock();
         let mut waiting = match timeout {
             Some(timeout) => {
@@ -240,7 +274,8 @@ impl Orders {
             }
         };
         if let Some(waiting) = &mut *waiting {
-            mem::swap(waiting, into);
+            mem::swap(&mut waiting.orders, into);
+            waiting.emptied.append(emptied);
         }
         self.pending.get()
     }
@@ -250,7 +285,7 @@ impl Orders {
         self.pending.remove(bytes);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Order>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -362,6 +397,8 @@ pub(crate) struct StoreThread {
     /// The time that the clocks show is to be written.
     has_mark: bool,
     orders: Arc<Orders>,
+    /// The lists of commits that were carried out.
+    emptied: Spares<StoreOp>,
     inboxes: Arc<[Arc<Inbox>]>,
     progress: Vec<Progress>,
     interval: Duration,
@@ -397,6 +434,7 @@ impl StoreThread {
             has_beat: false,
             has_mark: false,
             orders,
+            emptied: Spares::default(),
             inboxes,
             progress,
             interval,
@@ -432,7 +470,8 @@ impl StoreThread {
     fn serve(&mut self) -> Result<(), StoreError> {
         let mut orders = Vec::new();
         loop {
-            let bytes = self.orders.take(&mut orders, self.timeout());
+            let timeout = self.timeout();
+            let bytes = self.orders.take(&mut orders, &mut self.emptied, timeout);
             let mut closes = false;
             for order in orders.drain(..) {
                 if let Order::Fail(reason) = order {
@@ -477,7 +516,7 @@ impl StoreThread {
                     Durability::Interval => progress.awaits_write = Some(commit.number),
                     Durability::Fsync => progress.awaits_sync = Some(commit.number),
                 }
-                self.engine.apply(worker, commit);
+                self.emptied.put(self.engine.apply(worker, commit));
             }
             Order::Fetch { worker, fetch } => {
                 let fetched = Box::new(self.engine.fetch(&fetch));
@@ -615,7 +654,7 @@ mod tests {
         orders.send([commit((0..10).map(|_| subscribed()).collect())]);
         assert!(orders.is_overfull());
         let mut taken = Vec::new();
-        let bytes = orders.take(&mut taken, None);
+        let bytes = orders.take(&mut taken, &mut Spares::default(), None);
         orders.done(bytes);
         assert_eq!(orders.pending_bytes(), 0);
     }

@@ -12,13 +12,15 @@ use midge_net::Received;
 
 use crate::directory::Ownership;
 use crate::hook::{AuthReply, allow_anonymous};
+use crate::spares::give_back;
 use crate::worker::Worker;
 
 impl Worker {
     /// Has the authentication requests of this turn answered: at once without a hook, otherwise
     /// when the hook answers. `rest`: the bytes that were read after the packet that asks.
     pub(crate) fn authenticate(&mut self, rest: &[u8]) {
-        for request in std::mem::take(&mut self.turn.fx.authenticate) {
+        let mut requests = std::mem::take(&mut self.turn.fx.authenticate);
+        for request in requests.drain(..) {
             let connection = request.connection;
             if self.residents.has(connection) {
                 self.admit_resident(connection);
@@ -45,6 +47,7 @@ impl Worker {
                 None => self.handle_answer(connection, allow_anonymous(&request), rest),
             }
         }
+        give_back(&mut self.turn.fx.authenticate, requests);
     }
 
     /// Makes this worker the owner of a Client Identifier that its core has just assigned. Returns

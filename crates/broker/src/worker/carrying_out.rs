@@ -1,10 +1,12 @@
 //! The end of a turn: carries out what the core has decided.
 
 use std::io::{self, IoSlice};
+use std::mem;
 
 use midge_core::{ConnectionId, Event};
 
 use crate::program::message::ReceivedMessage;
+use crate::spares::give_back;
 use crate::storage::Order;
 use crate::worker::Worker;
 
@@ -38,14 +40,16 @@ impl Worker {
     }
 
     pub(crate) fn resume_connections(&mut self) {
-        for id in std::mem::take(&mut self.resumed) {
+        let mut resumed = mem::take(&mut self.resumed);
+        for id in resumed.drain(..) {
             self.resume_reading(id);
         }
+        give_back(&mut self.resumed, resumed);
     }
 
     /// Writes, once for each connection that has something to write.
     fn flush_connections(&mut self) {
-        let mut flush = std::mem::take(&mut self.turn.fx.flush);
+        let mut flush = mem::take(&mut self.turn.fx.flush);
         self.core.begin_flush(&flush);
         for id in flush.drain(..) {
             self.flush(id);
@@ -53,9 +57,7 @@ impl Worker {
         }
         self.core.end_flush();
         self.take_what_residents_got();
-        if self.turn.fx.flush.is_empty() {
-            self.turn.fx.flush = flush;
-        }
+        give_back(&mut self.turn.fx.flush, flush);
     }
 
     pub(crate) fn flush(&mut self, id: ConnectionId) {
@@ -103,20 +105,22 @@ impl Worker {
         let commits = self.turn.fx.commits.drain(..).map(|commit| Order::Commit { worker, commit });
         let fetches = self.turn.fx.fetches.drain(..).map(|fetch| Order::Fetch { worker, fetch });
         if let Some(orders) = &self.node.orders {
-            orders.send(commits.chain(fetches));
+            let emptied = &mut self.turn.fx.emptied_ops;
+            orders.send_and_take_emptied(commits.chain(fetches), emptied);
         }
     }
 
     fn send_batches(&mut self) {
         for (index, messages) in self.turn.fx.to_workers.iter_mut().enumerate() {
             if !messages.is_empty() {
-                self.node.inboxes[index].send_batch(self.id, std::mem::take(messages));
+                self.node.inboxes[index].send_batch(self.id, messages);
             }
         }
     }
 
     fn deliver_locally(&mut self) {
-        for delivery in std::mem::take(&mut self.turn.fx.local) {
+        let mut local = mem::take(&mut self.turn.fx.local);
+        for delivery in local.drain(..) {
             let message = delivery.message.clone();
             let received = ReceivedMessage {
                 message: delivery.message,
@@ -127,10 +131,11 @@ impl Worker {
                 self.core.note_local_drop(&message, &mut self.turn);
             }
         }
-        for (ticket, outcome) in std::mem::take(&mut self.turn.fx.local_published) {
+        give_back(&mut self.turn.fx.local, local);
+        for (ticket, outcome) in self.turn.fx.local_published.drain(..) {
             self.locals.end_publish(ticket, outcome);
         }
-        for (connection, reason_codes) in std::mem::take(&mut self.turn.fx.local_subscribed) {
+        for (connection, reason_codes) in mem::take(&mut self.turn.fx.local_subscribed) {
             let inbox = &self.node.inboxes[self.id.index()];
             let refused = self.locals.answer(connection, &reason_codes, inbox);
             if refused {
@@ -140,7 +145,8 @@ impl Worker {
     }
 
     pub(crate) fn tell_events(&mut self) {
-        for event in std::mem::take(&mut self.turn.fx.events) {
+        let mut events = mem::take(&mut self.turn.fx.events);
+        for event in events.drain(..) {
             if let Event::Connected { connection, .. } = &event
                 && let Some(socket) = self.sockets.of(*connection)
             {
@@ -156,6 +162,7 @@ impl Worker {
                 hook.on_event(&event);
             }
         }
+        give_back(&mut self.turn.fx.events, events);
         self.disown();
     }
 
@@ -172,7 +179,7 @@ impl Worker {
 
     /// Releases Clients whose next Sessions may belong to another worker.
     fn disown(&mut self) {
-        for client in std::mem::take(&mut self.turn.fx.disowned) {
+        for client in self.turn.fx.disowned.drain(..) {
             if let Some(directory) = &self.node.directory
                 && !self.core.owns(&client.client_id)
             {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use midge_core::{Close, ConnectionId, StreamError};
 use midge_net::{Received, Scratch, Stream};
 
+use crate::spares::give_back;
 use crate::worker::{Stage, Worker};
 
 /// The connections of a worker that are on their way out, oldest first.
@@ -85,7 +86,8 @@ impl Worker {
         for error in std::mem::take(&mut self.turn.fx.stream_errors) {
             self.note_stream_error(&error);
         }
-        for Close { connection: id, has_left } in std::mem::take(&mut self.turn.fx.close) {
+        let mut close = std::mem::take(&mut self.turn.fx.close);
+        for Close { connection: id, has_left } in close.drain(..) {
             if let Some(socket) = self.sockets.of(id) {
                 socket.has_left = has_left;
             }
@@ -95,6 +97,7 @@ impl Worker {
                 self.end_connection(id);
             }
         }
+        give_back(&mut self.turn.fx.close, close);
     }
 
     /// Returns whether the last bytes may be waited for: not on a data stream that is reset, or

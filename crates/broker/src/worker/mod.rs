@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use midge_core::{ConnectionId, Core, Timestamp, Tracing, Turn, WorkerId};
+use midge_core::{ConnectionId, Core, PeerMessage, Timestamp, Tracing, Turn, WorkerId};
 use midge_net::{Poller, Readiness, Scratch};
 
 use crate::clock::Clock;
@@ -41,6 +41,7 @@ use crate::placement::Placement;
 use crate::program::event_hub::EventHub;
 use crate::program::guard::{guarded, note_thread};
 use crate::program::publish_window::PublishWindow;
+use crate::spares::Spares;
 use crate::storage::{OnFailure, Order, Orders};
 use crate::worker::closing::Closing;
 use crate::worker::connect_lines::ConnectLines;
@@ -138,6 +139,8 @@ pub(crate) struct Worker {
     /// Connections that are to be read again.
     pub(crate) resumed: Vec<ConnectionId>,
     letters: Vec<Letter>,
+    /// The lists of the batches that were in them.
+    emptied: Spares<PeerMessage>,
     /// Whether this turn has looked at the sockets once more. Doing so consumes the notification of
     /// letters that came after the turn took its own.
     has_looked: bool,
@@ -233,6 +236,7 @@ impl Worker {
             opened: Vec::new(),
             resumed: Vec::new(),
             letters: Vec::new(),
+            emptied: Spares::default(),
             has_looked: false,
             waiting_for_room: Vec::new(),
             unfinished_looked_at: Timestamp::default(),
@@ -438,7 +442,7 @@ impl Worker {
 
     fn take_letters(&mut self) {
         let mut letters = std::mem::take(&mut self.letters);
-        self.node.inboxes[self.id.index()].take(&mut letters);
+        self.node.inboxes[self.id.index()].take(&mut letters, &mut self.emptied);
         self.note_time();
         for letter in letters.drain(..) {
             self.handle_letter(letter);
@@ -467,8 +471,9 @@ impl Worker {
 
     fn handle_now(&mut self, letter: Letter) {
         match letter {
-            Letter::Batch { from, messages } => {
-                self.core.handle_batch(from, messages, &mut self.turn);
+            Letter::Batch { from, mut messages } => {
+                self.core.handle_batch(from, messages.drain(..), &mut self.turn);
+                self.emptied.put(messages);
             }
             Letter::Accepted { stream, terms, opened, is_turned_away } => {
                 self.open_accepted(stream, terms, opened, is_turned_away);

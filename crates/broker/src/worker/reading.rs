@@ -579,7 +579,7 @@ impl Worker {
 
     /// Notes which connections the core wants to be read and which not.
     pub(crate) fn note_reading(&mut self) {
-        for (id, reads) in std::mem::take(&mut self.turn.fx.reading) {
+        for (id, reads) in self.turn.fx.reading.drain(..) {
             let Some(socket) = self.sockets.of(id) else {
                 continue;
             };

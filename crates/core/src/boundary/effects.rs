@@ -13,7 +13,7 @@ use crate::base::message::Message;
 use crate::boundary::drop_notes::{DropIndex, DropNote};
 use crate::boundary::packet_lines::TracedPacket;
 use crate::boundary::peer_messages::PeerMessage;
-use crate::boundary::store_records::{Commit, Fetch};
+use crate::boundary::store_records::{Commit, Fetch, StoreOp};
 
 /// Effects gather over a turn; the driver carries them out at its end and clears them.
 #[derive(Debug, Default)]
@@ -40,6 +40,9 @@ pub struct Effects {
     pub local_published: Vec<(u64, Result<usize, DropReason>)>,
     /// Commits for the store, in order. The store must have them before `to_workers` leaves.
     pub commits: Vec<Commit>,
+    /// Lists of earlier commits that the store has emptied: the next ones need no new memory. The
+    /// driver may leave this empty.
+    pub emptied_ops: Vec<Vec<StoreOp>>,
     /// Questions to the store, behind the commits. The driver answers with `Core::handle_fetched`.
     pub fetches: Vec<Fetch>,
     /// What happened, for logs and hooks.

@@ -55,10 +55,10 @@ impl Core {
         &mut self,
         control: ConnectionId,
         now: Timestamp,
-    ) -> Option<Timestamp> {
+    ) -> Option<&Connection> {
         let connection = self.ground.clients.connection_mut(control)?;
         connection.hear(now);
-        connection.credential_ends_at()
+        Some(connection)
     }
 
     /// Handles one Control Packet from a data stream that is not a PUBLISH.

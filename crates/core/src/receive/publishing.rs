@@ -7,14 +7,14 @@ use midge_codec::{PacketIdentifier, PacketType, Publish, QoS, ReasonCode};
 
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
-use crate::base::identity::{ConnectionId, Identity, SessionId, SessionSlot};
+use crate::base::identity::{ConnectionId, Identity, SessionSlot};
 use crate::base::message::{Attributes, Publication};
 use crate::boundary::peer_messages::QuestionId;
 use crate::boundary::store_records::StoreOp;
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
-use crate::connection::Connection;
 use crate::core::Core;
+use crate::receive::carrier::Carrier;
 use crate::session::Received;
 use crate::topics::destination::{Author, Destination, Misdirected};
 use crate::waiting::rounds::HeldAcknowledgement;
@@ -39,37 +39,24 @@ pub(crate) struct Verdict {
     ticket: Option<QuestionId>,
 }
 
-/// Who publishes a message, and over what kind of Network Connection.
-struct Origin {
-    publisher: Arc<Identity>,
-    session: SessionId,
-    /// The durability that the Network Connection promises, if it has its own.
-    durability: Option<Durability>,
-    is_bridge: bool,
-    is_v5: bool,
-}
-
 impl Core {
     /// Handles one PUBLISH of a connected Client.
     pub(crate) fn handle_publish(
         &mut self,
-        id: ConnectionId,
+        carrier: Carrier,
         slot: SessionSlot,
         publish: &Publish<'_>,
         turn: &mut Turn,
     ) {
-        let control = self.ground.clients.control_of(id);
-        let Some(control) = self.ground.clients.connection(control) else {
-            return;
-        };
-        if publish.packet_id.is_some() && control.is_unanswered() {
+        let id = carrier.id;
+        if publish.packet_id.is_some() && carrier.is_unanswered {
             // The Client sends it again after the one that was not answered, in order.
             let publisher = Arc::clone(self.ground.clients.session(slot).identity());
             let (party, topic) = (Party::Publisher(&publisher), publish.topic.as_str());
             return self.ground.clients.note_drop(party, topic, DropReason::StoreFull, turn);
         }
-        let offered = control.offer().capabilities;
-        if let Err((reason_code, detail)) = offered.check_message(publish.qos, publish.retain) {
+        let offered = carrier.capabilities.check_message(publish.qos, publish.retain);
+        if let Err((reason_code, detail)) = offered {
             return self.violate(id, reason_code, detail.to_string(), turn);
         }
         let topic = match self.named_topic(id, publish) {
@@ -80,17 +67,17 @@ impl Core {
         };
         match publish.packet_id {
             Some(packet_id) if publish.qos == QoS::ExactlyOnce => {
-                self.receive_exactly_once(id, slot, publish, packet_id, &topic, turn);
+                self.receive_exactly_once(carrier, slot, publish, packet_id, &topic, turn);
             }
-            Some(_) if self.exceeds_what_was_told(id, slot, publish.qos) => {
+            Some(_) if self.exceeds_what_was_told(carrier, slot, publish.qos) => {
                 self.violate_receive_maximum(id, turn);
             }
             Some(packet_id) => {
-                let verdict = self.accept(slot, publish, &topic, turn);
-                self.acknowledge_publish(id, PacketType::PubAck, packet_id, verdict, turn);
+                let verdict = self.accept(carrier, slot, publish, &topic, turn);
+                self.acknowledge_publish(carrier, PacketType::PubAck, packet_id, verdict, turn);
             }
             None => {
-                self.accept(slot, publish, &topic, turn);
+                self.accept(carrier, slot, publish, &topic, turn);
             }
         }
     }
@@ -99,7 +86,7 @@ impl Core {
     /// until the PUBREL, so that no repetition goes on again [MQTT-4.3.3-10].
     fn receive_exactly_once(
         &mut self,
-        id: ConnectionId,
+        carrier: Carrier,
         slot: SessionSlot,
         publish: &Publish<'_>,
         packet_id: PacketIdentifier,
@@ -112,14 +99,13 @@ impl Core {
             let depends = (promised > Durability::Memory).then_some(promised);
             let ticket = ticket.filter(|&ticket| self.ground.clients.rounds.is_asking(ticket));
             let verdict = Verdict { depends, ticket, ..Verdict::SUCCESS };
-            return self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, turn);
+            return self.acknowledge_publish(carrier, PacketType::PubRec, packet_id, verdict, turn);
         }
-        if self.exceeds_what_was_told(id, slot, publish.qos) {
-            return self.violate_receive_maximum(id, turn);
+        if self.exceeds_what_was_told(carrier, slot, publish.qos) {
+            return self.violate_receive_maximum(carrier.id, turn);
         }
-        let mut verdict = self.accept(slot, publish, topic, turn);
-        let is_v5 = self.ground.clients.connection(id).is_some_and(Connection::is_v5);
-        if !(verdict.is_withheld || is_v5 && verdict.reason_code.is_error()) {
+        let mut verdict = self.accept(carrier, slot, publish, topic, turn);
+        if !(verdict.is_withheld || carrier.is_v5 && verdict.reason_code.is_error()) {
             let (durability, ticket) = (verdict.durability, verdict.ticket);
             let session = self.ground.clients.session_mut(slot);
             session.note_received(packet_id, Received { promised: durability, ticket });
@@ -136,24 +122,24 @@ impl Core {
                 self.ground.clients.rounds.note_packet(ticket, session, packet_id, is_kept);
             }
         }
-        self.acknowledge_publish(id, PacketType::PubRec, packet_id, verdict, turn);
+        self.acknowledge_publish(carrier, PacketType::PubRec, packet_id, verdict, turn);
     }
 
     /// Sends the PUBACK or PUBREC [MQTT-4.3.2-4] [MQTT-4.3.3-8]. In 3.x, neither can refuse.
     fn acknowledge_publish(
         &mut self,
-        id: ConnectionId,
+        carrier: Carrier,
         kind: PacketType,
         packet_id: PacketIdentifier,
         verdict: Verdict,
         turn: &mut Turn,
     ) {
         let Verdict { reason_code, explanation, depends, is_withheld, ticket, .. } = verdict;
-        let is_v5 = self.ground.clients.connection(id).is_some_and(Connection::is_v5);
-        if is_withheld && !is_v5 {
-            return self.leave_unanswered(id);
+        if is_withheld && !carrier.is_v5 {
+            return self.leave_unanswered(carrier.id);
         }
-        let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation };
+        let held =
+            HeldAcknowledgement { to: carrier.id, kind, packet_id, reason_code, explanation };
         match ticket {
             None => self.ground.clients.acknowledge(held, depends, turn),
             Some(ticket) => self.ground.clients.acknowledge_asked(held, depends, ticket),
@@ -163,14 +149,11 @@ impl Core {
     /// Whether one more QoS 1 or 2 message exceeds the Receive Maximum that an MQTT 5 Client was
     /// told; QoS 1 messages count until their PUBACK has left. For an older Client, only the QoS 2
     /// messages that wait for their PUBREL are limited.
-    fn exceeds_what_was_told(&mut self, id: ConnectionId, slot: SessionSlot, qos: QoS) -> bool {
+    fn exceeds_what_was_told(&self, carrier: Carrier, slot: SessionSlot, qos: QoS) -> bool {
         let released = self.ground.clients.session(slot).awaiting_release_len() as u32;
-        let Some(connection) = self.ground.clients.connection(id) else {
-            return false;
-        };
-        let told = connection.offer().told;
-        match connection.is_v5() {
-            true => connection.held_pubacks() + released >= u32::from(told.receive_maximum),
+        let Carrier { told, held_pubacks, .. } = carrier;
+        match carrier.is_v5 {
+            true => held_pubacks + released >= u32::from(told.receive_maximum),
             false => qos == QoS::ExactlyOnce && released >= u32::from(told.awaiting_release_max),
         }
     }
@@ -236,32 +219,34 @@ impl Core {
     /// Publishes what a Client sent, and returns what to tell it.
     fn accept(
         &mut self,
+        carrier: Carrier,
         slot: SessionSlot,
         publish: &Publish<'_>,
         topic: &str,
         turn: &mut Turn,
     ) -> Verdict {
-        let origin = self.origin_of(slot);
-        let publisher = &origin.publisher;
+        let publisher = &Arc::clone(self.ground.clients.session(slot).identity());
+        let (client_id, is_bridge) = (&*publisher.client_id, carrier.is_bridge);
+        let author = Author::Client { client_id, is_bridge };
         let (rules, limits) = (&self.ground.config.topics, &self.ground.config.limits);
-        let found = Destination::of_client(Cow::Borrowed(topic), origin.author(), rules, limits);
+        let found = Destination::of_client(Cow::Borrowed(topic), author, rules, limits);
         let destination = match found {
             Ok(destination) => destination,
             Err(misdirected) => return self.turn_away(misdirected, topic, publisher, turn),
         };
         let (topic, delay_seconds) = (destination.topic(), destination.delay_seconds());
-        let durability = self.ground.config.durability.of_message(origin.durability, topic);
+        let durability = self.ground.config.durability.of_message(carrier.durability, topic);
         let properties = &publish.properties;
         let expiry = properties.message_expiry_interval_seconds;
         let attributes = Attributes {
             qos: publish.qos,
             retain: publish.retain,
             expires_at: expiry.map(|seconds| turn.now.plus_seconds(u64::from(seconds))),
-            publisher_session: Some(origin.session),
+            publisher_session: Some(self.ground.clients.session_id(slot)),
             durability,
         };
         let mark = self.ground.clients.rounds.mark();
-        let asks = publish.packet_id.is_some() && origin.is_v5;
+        let asks = publish.packet_id.is_some() && carrier.is_v5;
         let mut forwarded = std::mem::take(&mut self.properties);
         forwarded.clear();
         properties.encode_forwarded(&mut forwarded);
@@ -294,21 +279,6 @@ impl Core {
         Verdict { depends: has_kept.then_some(durability), durability, ..verdict }
     }
 
-    /// Returns what applies to every message of a Session because of its Client and Network
-    /// Connection.
-    #[inline]
-    fn origin_of(&self, slot: SessionSlot) -> Origin {
-        let session = self.ground.clients.session(slot);
-        let connection = self.ground.clients.connection_of(session);
-        Origin {
-            publisher: Arc::clone(session.identity()),
-            session: self.ground.clients.session_id(slot),
-            durability: connection.and_then(|connection| connection.offer().durability),
-            is_bridge: connection.is_some_and(Connection::is_bridge),
-            is_v5: connection.is_some_and(Connection::is_v5),
-        }
-    }
-
     /// Drops a message whose topic cannot be published to, and returns what to tell the publisher.
     #[cold]
     fn turn_away(
@@ -323,12 +293,6 @@ impl Core {
         let party = Party::Publisher(publisher);
         self.ground.clients.note_drop(party, topic, misdirected.drop_reason(), turn);
         misdirected.into()
-    }
-}
-
-impl Origin {
-    fn author(&self) -> Author<'_> {
-        Author::Client { client_id: &self.publisher.client_id, is_bridge: self.is_bridge }
     }
 }
 

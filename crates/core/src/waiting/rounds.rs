@@ -543,7 +543,9 @@ impl Rounds {
         let number = self.commit;
         self.commit += 1;
         let durability = promise.unwrap_or(Durability::Memory);
-        turn.fx.commits.push(Commit { number, durability, ops: std::mem::take(&mut self.ops) });
+        let emptied = turn.fx.emptied_ops.pop().unwrap_or_default();
+        let ops = std::mem::replace(&mut self.ops, emptied);
+        turn.fx.commits.push(Commit { number, durability, ops });
         let ends = std::mem::take(&mut self.ready);
         if !ends.is_empty() || !answers.is_empty() {
             self.committing.push_back(Committing { commit: number, durability, ends, answers });

@@ -20,9 +20,9 @@ use crate::record::{
 use crate::recovery::Folded;
 use crate::replay::replay;
 use crate::report::{Damage, DamageKind, Report};
+use crate::segment::FRAME_BYTES;
 use crate::segment::segment_name;
 use crate::survey::Survey;
-use crate::writer::FRAME_BYTES;
 
 /// A store that is only looked at.
 pub(crate) struct Inspection {
@@ -64,7 +64,7 @@ impl Inspection {
         let mut report = std::mem::take(&mut survey.report);
         let mut bad_records = Vec::new();
         let mut visit = |at: Location, tag: u8, body: &[u8]| {
-            let bytes = FRAME_BYTES + body.len() as u64;
+            let bytes = (FRAME_BYTES + body.len()) as u64;
             match decode(tag, body) {
                 Ok(record) => index.replay(at, u32::try_from(bytes).unwrap_or(u32::MAX), record),
                 Err(bad) => bad_records.push(incomprehensible(at, bad)),

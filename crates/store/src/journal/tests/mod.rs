@@ -50,10 +50,16 @@ fn any_body(random: &mut Random, bytes_max: usize) -> Vec<u8> {
     (0..length).map(|_| random.next() as u8).collect()
 }
 
+/// Appends a record; returns where it will stand.
+fn append(journal: &mut Journal, tag: u8, body: &[u8]) -> Location {
+    journal.append(tag, |out| out.extend_from_slice(body)).0
+}
+
 /// Appends a commit of these records.
 fn commit(journal: &mut Journal, bodies: &[&[u8]]) -> Vec<Record> {
     journal.begin_commit();
-    let records = bodies.iter().map(|body| (journal.append(20, body), 20, body.to_vec())).collect();
+    let records =
+        bodies.iter().map(|body| (append(journal, 20, body), 20, body.to_vec())).collect();
     journal.end_commit();
     records
 }
@@ -152,7 +158,7 @@ fn an_unfinished_commit_does_not_count() {
     let records = commit(&mut journal, &[b"one"]);
     journal.begin_commit();
     for _ in 0..30 {
-        journal.append(20, &[7; 30]);
+        append(&mut journal, 20, &[7; 30]);
     }
     write_and_sync(&mut journal);
     assert!(journal.segments().len() > 3);

@@ -68,7 +68,7 @@ impl Story {
             let size = if self.random.one_in(20) { 3000 } else { 120 };
             let tag = self.random.within(16..40) as u8;
             let body = any_body(&mut self.random, size);
-            records.push((self.journal.append(tag, &body), tag, body));
+            records.push((append(&mut self.journal, tag, &body), tag, body));
         }
         self.journal.end_commit();
         self.commits.push(records);
