@@ -2,7 +2,7 @@
 //! the two properties that may occur many times.
 //!
 //! User Properties and Subscription Identifiers stay encoded. They are views over a validated block
-//! that skip other properties, so a packet with many of them costs no allocation (S07).
+//! that skip other properties, so a packet with many of them costs no allocation.
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};

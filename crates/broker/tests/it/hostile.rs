@@ -42,7 +42,7 @@ fn s02_a_claim_of_256_mb_before_authentication_costs_nothing() {
     until("all have come", || counters(&broker).connections_opened == count as u64 + 1);
     until("all are closed", || usage(&broker).connections == 1);
     let per_socket = resident_bytes().saturating_sub(before) / count as u64;
-    figure(&format!("S02: {count} sockets claimed 256 MB, {per_socket} bytes each"));
+    figure(&format!("{count} sockets claimed 256 MB, {per_socket} bytes each"));
     assert!(per_socket <= 4096, "{per_socket} bytes for each of {count} sockets");
     for client in &mut claiming {
         assert_eq!(client.receive(), Received::Closed);
@@ -68,7 +68,7 @@ fn s02_a_claim_of_a_large_packet_costs_what_has_come_of_it() {
     }
     until("all claims have come", || counters(&broker).bytes_received == expected);
     let per_socket = resident_bytes().saturating_sub(before) / count as u64;
-    figure(&format!("S02: {count} Clients claimed 1 MB, {per_socket} bytes each"));
+    figure(&format!("{count} Clients claimed 1 MB, {per_socket} bytes each"));
     assert!(per_socket <= 4096, "{per_socket} bytes for each of {count} Clients");
 }
 
@@ -296,7 +296,7 @@ fn s23_a_flood_of_connections_leaves_the_connected_alone() {
         slowest = slowest.max(begun.elapsed());
         rounds += 1;
     }
-    figure(&format!("S23: slowest of {rounds} echoes during 2,000 connects: {slowest:?}"));
+    figure(&format!("slowest of {rounds} echoes during 2,000 connects: {slowest:?}"));
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     flood.into_iter().for_each(|thread| thread.join().unwrap());
     until("all of the flood is gone", || usage(&broker).connections == 1);

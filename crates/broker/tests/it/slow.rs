@@ -1,4 +1,4 @@
-//! Subscribers that read slowly or not at all, and what that means for them and others (S22).
+//! Subscribers that read slowly or not at all, and what that means for them and others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +54,7 @@ fn s22_a_stalled_subscriber_costs_bounded_memory_and_others_nothing() {
     }
     let grown = resident_bytes().saturating_sub(before);
     let drops = dropped(&broker, DropReason::SlowConsumer);
-    figure(&format!("S22: {} KB more for a stalled subscriber, {drops} drops", grown / 1024));
+    figure(&format!("{} KB more for a stalled subscriber, {drops} drops", grown / 1024));
     let output_max = u64::from(Limits::default().output_bytes_max);
     assert!(grown < 2 * output_max, "{grown} bytes");
     assert!(drops > 0);

@@ -317,7 +317,7 @@ fn s13_others_are_served_during_a_storm() {
             slowest = slowest.max(begun.elapsed());
             number += 1;
         }
-        figure(&format!("S13: slowest of {number} messages in a storm of takeovers: {slowest:?}"));
+        figure(&format!("slowest of {number} messages in a storm of takeovers: {slowest:?}"));
     });
     assert_eq!(counters(&broker).dropped_for(DropReason::SlowConsumer), 0);
 }

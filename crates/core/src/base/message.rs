@@ -257,6 +257,7 @@ impl Attributes {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
     use std::sync::Arc;
 
     use midge_codec::QoS;

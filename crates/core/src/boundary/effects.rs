@@ -319,7 +319,7 @@ impl Effects {
 }
 
 impl fmt::Debug for AuthRequest {
-    /// Without the password (S19).
+    /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthRequest")
             .field("connection", &self.connection)

@@ -198,7 +198,7 @@ impl Core {
     }
 
     /// Publishes the Will Message, once [MQTT-3.1.2-8] [MQTT-3.1.2-10]. It passes the publish gate
-    /// like any other message (Z02).
+    /// like any other message.
     fn publish_will(&mut self, slot: SessionSlot, turn: &mut Turn) {
         let Some(will) = self.ground.clients.session_mut(slot).take_will() else {
             return;

@@ -47,7 +47,7 @@ impl DeliveryGate<'_> {
     }
 
     /// Does the same for a message that was sent before and must be completed, expired or not
-    /// [MQTT-4.4.0-1] [MQTT-4.3.3-7]. The receiver must still be allowed to have it (Z06).
+    /// [MQTT-4.4.0-1] [MQTT-4.3.3-7]. The receiver must still be allowed to have it.
     #[inline]
     pub(crate) fn pass_again<'p, 'a>(
         &self,

@@ -1,5 +1,5 @@
-//! Shared subscriptions (row A8). Each group has a home worker, which keeps the list of members and
-//! tells it to all others. The publishing worker chooses a member from its copy of the list, so
+//! Shared subscriptions. Each group has a home worker, which keeps the list of members and tells it
+//! to all others. The publishing worker chooses a member from its copy of the list, so
 //! that a message takes the same way as any other and keeps its place among them. The home decides
 //! when the copy does not suffice: when nobody is connected, or the strategy needs one memory for
 //! the whole node.

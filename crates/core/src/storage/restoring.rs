@@ -196,7 +196,7 @@ impl Core {
         self.ground.timers.set(at, Timer::WillDelay(slot, session.generation()));
     }
 
-    /// Makes a subscription again, if its owner may still have it (Z05).
+    /// Makes a subscription again, if its owner may still have it.
     fn restore_subscription(
         &mut self,
         slot: SessionSlot,

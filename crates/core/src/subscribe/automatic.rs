@@ -12,7 +12,7 @@ use crate::subscribe::Subscriptions;
 use crate::subscribe::subscribing::Asking;
 
 impl Subscriptions {
-    /// Makes the subscriptions that the configuration lists for every Client (A11).
+    /// Makes the subscriptions that the configuration lists for every Client.
     pub(crate) fn subscribe_automatically(
         &mut self,
         router: &mut Router,

@@ -199,7 +199,7 @@ impl Subscriptions {
         let offered = ground.clients.offered_to(slot);
         let options = SubscriptionOptions { qos: options.qos.min(offered.qos_max), ..options };
         if let Err(code) = self.check_subscription(ground, slot, &request, options) {
-            return Step::Done(code); // refused alone: the others are not touched (Z12)
+            return Step::Done(code); // refused alone: the others are not touched
         }
         let wanted = Wanted { request, options, identifier };
         let remote_step = |home: WorkerId, wanted: &Wanted| RemoteStep {
@@ -297,7 +297,7 @@ impl Subscriptions {
         if is_new && session.number() > 0 && ground.clients.rounds.is_full() {
             return Err(ReasonCode::QuotaExceeded);
         }
-        // Z11: the filter that is authorized is the one that takes effect, without its prefix.
+        // The filter that is authorized is the one that takes effect, without its prefix.
         let policy = &ground.clients.policy;
         match policy.may_subscribe(session.identity(), &request.filter, options.qos) {
             true => Ok(()),

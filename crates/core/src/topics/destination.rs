@@ -56,7 +56,7 @@ impl<'t> Destination<'t> {
         self.delay_seconds
     }
 
-    /// Returns where a message of a Client goes. The topic is rewritten as the rules say (Z13),
+    /// Returns where a message of a Client goes. The topic is rewritten as the rules say,
     /// also when it follows `$delayed/SECONDS/`.
     #[inline]
     pub(crate) fn of_client(

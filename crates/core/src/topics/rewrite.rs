@@ -2,7 +2,7 @@
 //! that are made for every Client when it connects.
 //!
 //! A rewrite happens before authorization: the topic that is authorized is the one that takes
-//! effect (Z13).
+//! effect.
 
 use midge_codec::{SubscriptionOptions, TopicFilter, TopicName};
 
@@ -71,7 +71,7 @@ impl AutoSubscription {
     /// # Errors
     ///
     /// Why this Client gets no such subscription: a variable has no value, or one that would widen
-    /// the filter (S01).
+    /// the filter.
     pub(crate) fn filter_for(&self, client: &Identity) -> Result<String, &'static str> {
         let mut filter = String::with_capacity(self.filter.len() + client.client_id.len());
         let mut rest = &*self.filter;

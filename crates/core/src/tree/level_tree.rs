@@ -6,7 +6,7 @@
 //!
 //! A leaf may stand for the rest of its path ([`LevelTree::insert`]): most topics and filters of a
 //! large tree have levels that no other one shares, and one node is enough for them.
-//! Nothing here recurses: a topic of 65,535 levels costs time, not stack (S07).
+//! Nothing here recurses: a topic of 65,535 levels costs time, not stack.
 
 use std::hash::{BuildHasher, Hasher};
 

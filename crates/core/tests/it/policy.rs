@@ -1,5 +1,5 @@
-//! Authorization that changes while the broker runs, for every way in which a message is delivered
-//! (Z03 to Z08), and what is decided at the moment of effect.
+//! Authorization that changes while the broker runs, for every way in which a message is delivered,
+//! and what is decided at the moment of effect.
 
 use midge_codec::{Packet, ReasonCode};
 use midge_core::{DropReason, LocalPublish};

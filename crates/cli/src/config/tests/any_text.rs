@@ -1,4 +1,4 @@
-//! Any text in a file, a variable or a flag gets an answer, never a panic (S20).
+//! Any text in a file, a variable or a flag gets an answer, never a panic.
 
 use proptest::prelude::*;
 

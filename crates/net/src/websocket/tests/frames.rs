@@ -242,7 +242,7 @@ fn the_longest_frame_is_taken_and_costs_nothing_before_it_comes() {
 
 #[test]
 fn lengths_inside_and_outside_of_frames_need_not_agree() {
-    // S12: two packets of 5 bytes, divided at unusual places, with empty frames in between.
+    // Two packets of 5 bytes, divided at unusual places, with empty frames in between.
     let packets = b"\x30\x03\0\x01a\x30\x03\0\x01b";
     for cut in 0..packets.len() {
         let (front, back) = packets.split_at(cut);
