@@ -10,11 +10,12 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use hashbrown::HashMap;
-use midge_codec::ReasonCode;
+use midge_codec::{QoS, ReasonCode};
 
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::identity::{ConnectionId, SessionId, SessionSlot, WorkerId};
+use crate::base::limits::Limits;
 use crate::base::message::Publication;
 use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
@@ -47,6 +48,48 @@ pub(crate) struct PutBy {
     pub(crate) number: u64,
 }
 
+/// The messages for one Session that has not arrived yet, in order. They are bounded as its queue
+/// and its output will be: what has no room here would find none there.
+#[derive(Debug, Default)]
+struct Aside {
+    messages: VecDeque<PutBy>,
+    /// How many of them have QoS 1 or 2.
+    acknowledged: usize,
+    acknowledged_bytes: usize,
+    /// Bytes of those with QoS 0.
+    unacknowledged_bytes: usize,
+}
+
+impl Aside {
+    fn check_room(&self, qos: QoS, bytes: usize, limits: &Limits) -> Result<(), DropReason> {
+        if qos == QoS::AtMostOnce {
+            let has_room = self.unacknowledged_bytes <= limits.output_bytes_max as usize;
+            return if has_room { Ok(()) } else { Err(DropReason::SlowConsumer) };
+        }
+        let in_flight = usize::from(limits.inflight_messages_max);
+        let messages_max = (limits.queue_messages_max as usize).saturating_add(in_flight);
+        if self.acknowledged >= messages_max {
+            return Err(DropReason::QueueFull);
+        }
+        let bytes_max = limits.queue_bytes_max as usize + limits.output_bytes_max as usize;
+        if self.acknowledged > 0 && self.acknowledged_bytes.saturating_add(bytes) > bytes_max {
+            return Err(DropReason::QueueBytes);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, message: PutBy) {
+        let bytes = message.delivery.message.size();
+        if message.delivery.qos == QoS::AtMostOnce {
+            self.unacknowledged_bytes += bytes;
+        } else {
+            self.acknowledged += 1;
+            self.acknowledged_bytes += bytes;
+        }
+        self.messages.push_back(message);
+    }
+}
+
 /// Where a message comes from that is being routed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -64,7 +107,7 @@ enum Direction {
     /// The Session is not here yet; `is_online`: its Client is connected, for all that is known.
     Arriving {
         is_online: bool,
-        put_by: VecDeque<PutBy>,
+        put_by: Aside,
     },
     Arrived,
 }
@@ -139,7 +182,9 @@ impl Crossings {
     /// How many messages were put by so far, and how many of the first ones have been delivered.
     pub(crate) fn progress(&self) -> (u64, u64) {
         let first = self.by_slot.values().filter_map(|it| match &it.direction {
-            Direction::Arriving { put_by, .. } => put_by.front().map(|first| first.number - 1),
+            Direction::Arriving { put_by, .. } => {
+                put_by.messages.front().map(|first| first.number - 1)
+            }
             _ => None,
         });
         (self.pushed, first.min().unwrap_or(self.pushed))
@@ -148,7 +193,7 @@ impl Crossings {
     /// How many messages wait for Sessions to arrive, and their bytes.
     pub(crate) fn put_by(&self) -> (usize, usize) {
         let all = self.by_slot.values().filter_map(|it| match &it.direction {
-            Direction::Arriving { put_by, .. } => Some(put_by),
+            Direction::Arriving { put_by, .. } => Some(&put_by.messages),
             _ => None,
         });
         let sizes = all.flatten().map(|it| it.delivery.message.held_bytes());
@@ -181,7 +226,7 @@ impl Crossings {
 
     /// Begins to take what is for a Session that is to come into this slot.
     fn expect(&mut self, slot: SessionSlot, session: SessionId) {
-        let direction = Direction::Arriving { is_online: false, put_by: VecDeque::new() };
+        let direction = Direction::Arriving { is_online: false, put_by: Aside::default() };
         self.by_slot.insert(slot, Crossing { session, direction, switched: WorkerSet::EMPTY });
     }
 
@@ -329,7 +374,7 @@ impl Clients {
         }
     }
 
-    /// Keeps a message aside until its Session has arrived.
+    /// Keeps a message aside until its Session has arrived. The error says which limit forbids it.
     #[cold]
     pub(super) fn put_by(
         &mut self,
@@ -338,7 +383,13 @@ impl Clients {
         grant: &Grant<'_>,
     ) -> Result<(), DropReason> {
         let attributes = publication.attributes;
-        let delivery = delivery_of(publication, grant, attributes.qos.min(grant.qos));
+        let qos = attributes.qos.min(grant.qos);
+        if let Some(Crossing { direction: Direction::Arriving { put_by, .. }, .. }) =
+            self.crossings.by_slot.get(&slot)
+        {
+            put_by.check_room(qos, publication.size(), &self.limits)?;
+        }
+        let delivery = delivery_of(publication, grant, qos);
         let round = self.rounds.put_off(attributes.qos, attributes.durability);
         self.crossings.pushed += 1;
         let number = self.crossings.pushed;
@@ -347,7 +398,7 @@ impl Clients {
         }
         let crossing = self.crossings.by_slot.get_mut(&slot);
         if let Some(Direction::Arriving { put_by, .. }) = crossing.map(|it| &mut it.direction) {
-            put_by.push_back(PutBy { delivery, round, number });
+            put_by.push(PutBy { delivery, round, number });
         }
         Ok(())
     }
@@ -372,7 +423,7 @@ impl Clients {
     ) -> Option<(SessionSlot, VecDeque<PutBy>)> {
         let slot = self.crossings.slot_of(session).filter(|&slot| self.is_arriving(slot))?;
         match self.crossings.by_slot.remove(&slot)?.direction {
-            Direction::Arriving { put_by, .. } => Some((slot, put_by)),
+            Direction::Arriving { put_by, .. } => Some((slot, put_by.messages)),
             _ => None,
         }
     }
@@ -395,7 +446,7 @@ impl Clients {
         self.over -= 1;
         self.enter_name(slot);
         self.crossings.adopted.insert(session, slot);
-        Some((slot, put_by))
+        Some((slot, put_by.messages))
     }
 
     /// Takes out a Session that goes to another worker, with its Network Connection and why that is
@@ -468,5 +519,54 @@ impl Clients {
             (connection.credential_ends_at(), Timer::CredentialEnd(id)),
         ];
         timers.into_iter().filter_map(|(at, timer)| Some((at?, timer)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::durability::Durability;
+    use crate::base::identifiers::Identifiers;
+    use crate::base::identity::Identity;
+    use crate::base::message::Attributes;
+
+    /// Puts messages of this QoS by until there is no more room. Returns how many there are then,
+    /// and why there is no room.
+    fn fill(qos: QoS, limits: &Limits) -> (usize, DropReason) {
+        let attributes = Attributes {
+            qos,
+            retain: false,
+            expires_at: None,
+            publisher_session: None,
+            durability: Durability::Memory,
+        };
+        let publisher = Arc::new(Identity::new("p".into(), None));
+        let message = Publication::new("t", &[], &[0; 99], attributes, &publisher).share();
+        let mut aside = Aside::default();
+        loop {
+            if let Err(reason) = aside.check_room(qos, message.size(), limits) {
+                return (aside.messages.len(), reason);
+            }
+            let (message, identifiers) = (message.clone(), Identifiers::None);
+            let delivery = Delivery { message, qos, retain: false, identifiers, group: None };
+            aside.push(PutBy { delivery, round: None, number: 1 });
+        }
+    }
+
+    #[test]
+    fn a_session_that_does_not_arrive_gets_no_more_than_it_could_take() {
+        let limits = Limits {
+            queue_messages_max: 3,
+            inflight_messages_max: 2,
+            queue_bytes_max: 10_000,
+            output_bytes_max: 1_000,
+            ..Limits::default()
+        };
+        assert_eq!(fill(QoS::AtMostOnce, &limits), (11, DropReason::SlowConsumer));
+        assert_eq!(fill(QoS::AtLeastOnce, &limits), (5, DropReason::QueueFull));
+        let limits = Limits { queue_messages_max: 1_000, ..limits };
+        assert_eq!(fill(QoS::ExactlyOnce, &limits), (110, DropReason::QueueBytes));
     }
 }

@@ -287,8 +287,13 @@ impl Subscriptions {
         let session = ground.clients.session(slot);
         let is_new = !session.subscriptions().contains(&request.key);
         // A restored subscription was within the limits when it was made.
-        let has_room = session.subscriptions().len() < subscriptions_max
-            && !ground.strain.is_very_short_of_memory();
+        // Nothing else can give back what the subscriptions of a stored Session take: it does not
+        // end when its Client is disconnected.
+        let is_short = match session.number() > 0 {
+            true => ground.strain.is_short_of_memory(),
+            false => ground.strain.is_very_short_of_memory(),
+        };
+        let has_room = session.subscriptions().len() < subscriptions_max && !is_short;
         if is_new && !has_room && !ground.is_restoring {
             ground.clients.counters.limits_exceeded += 1;
             return Err(ReasonCode::QuotaExceeded);

@@ -454,6 +454,22 @@ fn short_of_memory_nothing_more_is_retained_or_delayed_and_all_can_be_removed() 
     assert_eq!(node.cores[0].usage().retained_messages, 0);
 }
 
+/// Nobody can be disconnected to get back what a stored Session takes.
+#[test]
+fn short_of_memory_a_stored_session_gets_no_more_subscriptions() {
+    let mut node = Node::new(&Setup { has_store: true, ..Setup::default() });
+    let stored = node.connect_with(&persistent("stored")).0;
+    let other = node.connect("other");
+    assert!(!node.subscribe(stored, "known", 1).is_error());
+    node.call(0, |core, turn| core.set_memory_pressure(MemoryPressure::High, turn));
+    assert_eq!(node.subscribe(stored, "new", 1), ReasonCode::QuotaExceeded);
+    assert!(!node.subscribe(stored, "known", 2).is_error(), "it takes up no more room");
+    assert!(!node.subscribe(other, "new", 1).is_error(), "it can be ended");
+    node.unsubscribe(stored, "known");
+    node.call(0, |core, turn| core.set_memory_pressure(MemoryPressure::None, turn));
+    assert!(!node.subscribe(stored, "new", 1).is_error());
+}
+
 /// Publishers wait for memory, but not forever.
 #[test]
 fn a_shortage_that_does_not_end_refuses_messages() {
