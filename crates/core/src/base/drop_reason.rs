@@ -78,9 +78,9 @@ drop_reasons! {
     /// The Client refused it with a Reason Code of 0x80 or above.
     RefusedByReceiver = "refused_by_receiver",
         "it refused the message";
-    /// QoS 0 while the broker was short of memory.
+    /// The broker was short of memory: QoS 0, or a message whose publisher was refused.
     MemoryPressure = "memory_pressure",
-        "QoS 0 while memory is short (limits.memory_bytes_max)";
+        "memory is short (limits.memory_bytes_max)";
     /// A subscriber inside the process did not take its messages in time.
     LocalReceiverFull = "local_receiver_full",
         "a subscriber inside the process does not take its messages";
