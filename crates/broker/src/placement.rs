@@ -92,9 +92,16 @@ impl Placing {
     /// How many new connections go to one worker before it has told what they cost.
     const FRESH_MAX: u64 = 64;
 
-    /// Says what a worker has to do that has so many Clients that can move. `loads` are those of
-    /// all workers, its own among them.
-    pub(crate) fn look(&mut self, own: usize, clients: usize, loads: &[u32]) -> Advice {
+    /// Says what a worker has to do that has so many Clients. `loads` are those of all workers, its
+    /// own among them. `active` says how many of its Clients can move and make up its load; it is
+    /// asked only if some may have to go.
+    pub(crate) fn look(
+        &mut self,
+        own: usize,
+        clients: usize,
+        active: impl FnOnce() -> usize,
+        loads: &[u32],
+    ) -> Advice {
         let (mine, all) = (loads[own], loads.iter().sum::<u32>());
         let count = |is_so: bool, looks: u32| if is_so { looks.saturating_add(1) } else { 0 };
         self.busy_looks = count(mine >= Self::BUSY, self.busy_looks);
@@ -104,10 +111,14 @@ impl Placing {
             let more = mine.saturating_sub(loads[least]);
             if least != own && more >= Self::LESS && clients > 1 {
                 self.busy_looks = 0; // it takes a moment until the loads tell what has changed
-                // Half of what it has more, as if all its Clients were alike.
-                let share = clients * more as usize / (2 * mine as usize);
-                let clients = share.clamp(1, Self::GIVEN_MAX).min(clients - 1);
-                return Advice::Give { to: least, clients, gathers: false };
+                // Half of what it has more, as if all active Clients were alike.
+                let active = active();
+                let share = active * more as usize / (2 * mine as usize);
+                let clients = share.clamp(1, Self::GIVEN_MAX).min(active.saturating_sub(1));
+                return match clients {
+                    0 => Advice::Stay, // all the load is one Client's, or that of none
+                    _ => Advice::Give { to: least, clients, gathers: false },
+                };
             }
         }
         match self.calm_looks >= Self::CALM_LOOKS && own != 0 && clients > 0 {
@@ -150,7 +161,7 @@ mod tests {
 
     fn advice(own: usize, clients: usize, loads: &[u32], looks: u32) -> Advice {
         let mut placing = Placing::default();
-        (0..looks).fold(Advice::Stay, |_, _| placing.look(own, clients, loads))
+        (0..looks).fold(Advice::Stay, |_, _| placing.look(own, clients, || clients, loads))
     }
 
     #[test]
@@ -163,6 +174,19 @@ mod tests {
         assert_eq!(advice(0, 1, &[1000, 0], 2), Advice::Stay, "that would change nothing");
         assert_eq!(advice(0, 100, &[700, 600], 9), Advice::Stay, "nobody has much less");
         assert_eq!(advice(1, 100, &[1000, 100], 9), Advice::Stay);
+    }
+
+    #[test]
+    fn only_clients_that_do_something_count() {
+        let advice = |active| {
+            let mut placing = Placing::default();
+            placing.look(0, 100, || active, &[1000, 0]);
+            placing.look(0, 100, || active, &[1000, 0])
+        };
+        assert_eq!(advice(4), Advice::Give { to: 1, clients: 2, gathers: false });
+        assert_eq!(advice(2), Advice::Give { to: 1, clients: 1, gathers: false });
+        assert_eq!(advice(1), Advice::Stay, "the other worker would be as busy with it");
+        assert_eq!(advice(0), Advice::Stay);
     }
 
     #[test]

@@ -391,7 +391,8 @@ impl Core {
 
     /// Returns when [`Core::handle_timers`] or [`Core::handle_silence`] has to be called next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.ground.timers.next_deadline()
+        let deadlines = [self.ground.timers.next_deadline(), self.moves.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Begins the part of a turn that handles packets from sockets. Put-off messages go first: as

@@ -63,14 +63,21 @@ pub struct SessionMessage {
     retain: bool,
     is_again: bool,
     /// How it is acknowledged; absent at QoS 0.
-    packet_id: Option<PacketIdentifier>,
+    delivery: Option<SessionDelivery>,
     line: Line,
+}
+
+/// Which delivery is acknowledged. Packet Identifiers come again, numbers do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionDelivery {
+    pub(crate) packet_id: PacketIdentifier,
+    pub(crate) number: u64,
 }
 
 /// What a program does with its Session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SessionAct {
-    Acknowledge { connection: ConnectionId, packet_id: PacketIdentifier, qos: QoS },
+    Acknowledge { connection: ConnectionId, delivery: SessionDelivery, qos: QoS },
     Close { connection: ConnectionId },
     End { connection: ConnectionId },
 }
@@ -163,10 +170,10 @@ impl SessionMessage {
     pub(crate) fn new(
         message: Message,
         (retain, is_again): (bool, bool),
-        packet_id: Option<PacketIdentifier>,
+        delivery: Option<SessionDelivery>,
         line: Line,
     ) -> Self {
-        Self { message, retain, is_again, packet_id, line }
+        Self { message, retain, is_again, delivery, line }
     }
 
     pub(crate) fn message(&self) -> &Message {
@@ -176,9 +183,9 @@ impl SessionMessage {
     /// Acknowledges the message: it does not come again. Has no effect the second time, at QoS 0,
     /// and if the Session has been closed since: then the message does come again.
     pub fn acknowledge(&self) {
-        if let Some(packet_id) = self.packet_id {
+        if let Some(delivery) = self.delivery {
             let (connection, qos) = (self.line.connection, self.qos());
-            (self.line.send)(SessionAct::Acknowledge { connection, packet_id, qos });
+            (self.line.send)(SessionAct::Acknowledge { connection, delivery, qos });
         }
     }
 

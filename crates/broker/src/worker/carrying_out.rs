@@ -79,6 +79,7 @@ impl Worker {
             let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
             match socket.stream.write_vectored(&slices[..filled], &mut self.stream_scratch) {
                 Ok(written) => {
+                    socket.is_active = true;
                     // Otherwise the poller reports when there is room again.
                     let goes_on = written == offered || socket.stream.takes_more();
                     if socket.is_choked {

@@ -107,7 +107,9 @@ impl ConnectLines {
             self.lines.remove(&client_id);
         }
         if self.places.is_empty() {
-            *self = Self { looked_at: self.looked_at, ..Self::default() }; // no memory is kept
+            // No memory is kept. Those that wait for a Session to move stand in no line.
+            let (held, looked_at) = (std::mem::take(&mut self.held), self.looked_at);
+            *self = Self { held, looked_at, ..Self::default() };
         }
         next.filter(|_| place == 0)
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use midge_core::{Timestamp, WorkerId};
+use midge_core::{ConnectionId, Timestamp, WorkerId};
 
 use crate::busy::BusyMeter;
 use crate::placement::{Advice, Placement, Placing};
@@ -67,30 +67,39 @@ impl Worker {
         inboxes[own].load.tell(place.meter.ask(Instant::now()));
         let loads: Vec<_> = inboxes.iter().map(|inbox| inbox.load.busy()).collect();
         let clients = self.core.usage().connected;
-        match place.placing.look(own, clients, &loads) {
+        let Place { placing, next_slot, .. } = place;
+        let sockets = &mut self.sockets;
+        let mut search = |all: bool| {
+            let first = if *next_slot < sockets.len() { *next_slot } else { 0 };
+            *next_slot = first + Self::SEARCHED_MAX;
+            sockets.choose_to_give(first, Self::SEARCHED_MAX, all)
+        };
+        let mut active = Vec::new();
+        let count_active = || {
+            active = search(false);
+            active.len()
+        };
+        match placing.look(own, clients, count_active, &loads) {
             Advice::Stay => (),
-            Advice::Give { to, clients, gathers } => self.give_away(to, clients, gathers),
+            Advice::Give { to, clients, gathers } => {
+                let ids = if gathers { search(true) } else { active };
+                self.give_away(to, clients, ids);
+            }
         }
     }
 
-    /// Gives up to `count` Clients to another worker. Unless all are to gather there, Clients that
-    /// nothing has come from lately make no difference and stay.
-    fn give_away(&mut self, to: usize, count: usize, gathers: bool) {
-        let Some(place) = &mut self.place else {
-            return;
-        };
-        let first = place.next_slot;
-        let ids = self.sockets.choose_to_give(first, Self::SEARCHED_MAX, gathers);
-        place.next_slot = first + Self::SEARCHED_MAX;
-        if place.next_slot >= self.sockets.len() {
-            place.next_slot = 0;
-        }
+    /// Gives up to `count` of these Clients to another worker.
+    fn give_away(&mut self, to: usize, count: usize, ids: Vec<ConnectionId>) {
         let to = WorkerId::new(to);
         let mut given = 0;
         for id in ids {
             let client = self.core.client_of(id).map(|client| client.client_id.clone());
             given += client.map_or(0, |client_id| usize::from(self.begin_move(&client_id, to)));
             if given >= count {
+                // A Client that comes back, and so gets this slot again, is not the first to go.
+                if let Some(place) = &mut self.place {
+                    place.next_slot = id.slot() + 1;
+                }
                 break;
             }
         }

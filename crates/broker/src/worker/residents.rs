@@ -21,7 +21,7 @@ use crate::directory::Ownership;
 use crate::inbox::{Letter, OpenSession};
 use crate::program::reply::{Answer, RequestError};
 use crate::program::session::{
-    Line, ProgramSession, SessionAct, SessionMessage, SessionOptions, SessionQueue,
+    Line, ProgramSession, SessionAct, SessionDelivery, SessionMessage, SessionOptions, SessionQueue,
 };
 use crate::worker::Worker;
 
@@ -44,6 +44,10 @@ struct Resident {
     has_claim: bool,
     /// The caller who waits for the subscriptions to take effect.
     answer: Option<Answer<ProgramSession, RequestError>>,
+    /// What the program has not acknowledged, by Packet Identifier: the numbers of the deliveries.
+    /// The window of the Session bounds it.
+    unacknowledged: HashMap<u16, u64, foldhash::fast::FixedState>,
+    last_number: u64,
 }
 
 /// Nothing else is under way that would need another one.
@@ -61,6 +65,20 @@ impl Residents {
 }
 
 impl Resident {
+    /// Returns a new number for a message that the program has to acknowledge.
+    fn note_delivery(&mut self, packet_id: PacketIdentifier) -> SessionDelivery {
+        self.last_number += 1;
+        self.unacknowledged.insert(packet_id.get(), self.last_number);
+        SessionDelivery { packet_id, number: self.last_number }
+    }
+
+    /// Returns whether a message is acknowledged for the first time.
+    fn take_acknowledgement(&mut self, delivery: SessionDelivery) -> bool {
+        let id = delivery.packet_id.get();
+        let is_first = self.unacknowledged.get(&id) == Some(&delivery.number);
+        is_first && self.unacknowledged.remove(&id).is_some()
+    }
+
     /// Answers whoever has opened the Session.
     fn answer(&mut self, refusal: Option<ReasonCode>) {
         let Some(answer) = self.answer.take() else {
@@ -118,6 +136,8 @@ impl Worker {
             was_present: false,
             has_claim: self.node.directory.is_some(),
             answer: Some(answer),
+            unacknowledged: HashMap::default(),
+            last_number: 0,
         };
         self.residents.open.insert(id, resident);
         self.core.handle_packet(id, &connect, &mut self.turn);
@@ -131,8 +151,12 @@ impl Worker {
     /// Does what the program asks for.
     pub(crate) fn act_for_program(&mut self, act: SessionAct) {
         match act {
-            SessionAct::Acknowledge { connection, packet_id, qos } => {
-                let acknowledgement = Acknowledgement::success(packet_id);
+            SessionAct::Acknowledge { connection, delivery, qos } => {
+                let resident = self.residents.open.get_mut(&connection);
+                if !resident.is_some_and(|it| it.take_acknowledgement(delivery)) {
+                    return;
+                }
+                let acknowledgement = Acknowledgement::success(delivery.packet_id);
                 let packet = match qos {
                     QoS::ExactlyOnce => Packet::PubRec(acknowledgement),
                     _ => Packet::PubAck(acknowledgement),
@@ -190,7 +214,13 @@ impl Worker {
                 let complete = Packet::PubComp(Acknowledgement::success(release.packet_id));
                 self.core.handle_packet(id, &complete, &mut self.turn);
             }
-            // The end of the connection follows a DISCONNECT; nothing else needs an answer.
+            // The end of the connection follows. Whoever still waits is told why.
+            Packet::Disconnect(disconnect) => {
+                if let Some(resident) = self.residents.open.get_mut(&id) {
+                    resident.answer(Some(disconnect.reason_code));
+                }
+            }
+            // Nothing else needs an answer.
             _ => (),
         }
     }
@@ -238,7 +268,7 @@ impl Worker {
     }
 
     fn give_to_resident(&mut self, id: ConnectionId, publish: &Publish<'_>) {
-        let Some(resident) = self.residents.open.get(&id) else {
+        let Some(resident) = self.residents.open.get_mut(&id) else {
             return;
         };
         let mut properties = Vec::new();
@@ -258,7 +288,8 @@ impl Worker {
         });
         let flags = (publish.retain, publish.dup);
         let line = resident.line.clone();
-        let received = SessionMessage::new(message, flags, publish.packet_id, line);
+        let delivery = publish.packet_id.map(|packet_id| resident.note_delivery(packet_id));
+        let received = SessionMessage::new(message, flags, delivery, line);
         if publish.packet_id.is_some() {
             // The window of the Session bounds these.
             resident.queue.push_bounded_otherwise(received);

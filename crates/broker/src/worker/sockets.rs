@@ -55,7 +55,7 @@ pub(crate) struct Socket {
     pub(crate) is_parked: bool,
     /// Memory for a large packet of which only a part has come.
     pub(crate) reservation: Reservation,
-    /// Whether something has come since Clients were given to other workers last.
+    /// Whether something has come or gone since Clients were given to other workers last.
     pub(crate) is_active: bool,
 }
 
@@ -201,14 +201,16 @@ impl Sockets {
     }
 
     /// Returns connections that can be given to another worker, among `count` slots from `first`
-    /// on: all of them, or those on which something has come since they were looked at last.
+    /// on, around the end: all of them, or those on which something has come or gone since they
+    /// were looked at last.
     pub(crate) fn choose_to_give(
         &mut self,
         first: usize,
         count: usize,
         all: bool,
     ) -> Vec<ConnectionId> {
-        let sockets = self.slots.iter_mut().skip(first).take(count).flatten();
+        let (before, behind) = self.slots.split_at_mut(first);
+        let sockets = behind.iter_mut().chain(before).take(count).flatten();
         let is_it = |socket: &mut Socket| {
             (std::mem::take(&mut socket.is_active) || all) && socket.may_move()
         };

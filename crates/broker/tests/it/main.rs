@@ -30,6 +30,7 @@ mod quic;
 mod slow;
 mod stopped;
 mod stopping;
+mod storms;
 mod strain;
 mod threads;
 mod users;

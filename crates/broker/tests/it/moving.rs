@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use midge_broker::{Broker, Listen, Placement, ProtocolVersion, QoS, ReasonCode, Transport};
-use midge_codec::PacketType;
+use midge_broker::{
+    Broker, Hook, Identity, Listen, Placement, ProtocolVersion, QoS, ReasonCode, Transport,
+};
+use midge_codec::{Packet, PacketType};
 use midge_net::{Connector, Target, TlsClientOptions};
 
 use crate::bridge::Bridge;
@@ -277,4 +279,67 @@ fn a_busy_worker_gives_clients_to_an_idle_one() {
     until("both workers have Clients", || connections(&broker).iter().all(|&it| it > 0));
     ends.store(true, Ordering::Relaxed);
     workers.into_iter().for_each(|it| it.join().expect("nobody is disconnected"));
+}
+
+/// Holds the worker of each Client back that publishes to `hold`, until the test lets it go on.
+#[derive(Default)]
+struct Holding {
+    held: AtomicUsize,
+    let_go: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Hook for Holding {
+    fn may_publish(&self, _: &Identity, topic: &str, _: QoS, _: bool) -> bool {
+        if topic == "hold" {
+            let number = self.held.fetch_add(1, Ordering::Relaxed) + 1;
+            let let_go = self.let_go.lock().unwrap();
+            drop(self.changed.wait_while(let_go, |let_go| *let_go < number).unwrap());
+        }
+        true
+    }
+}
+
+impl Holding {
+    fn let_go(&self, count: usize) {
+        *self.let_go.lock().unwrap() = count;
+        self.changed.notify_all();
+    }
+}
+
+/// A CONNECT that waits for a Session to move is not forgotten when another Client, which had to
+/// wait for its own old connection, is let in meanwhile.
+#[test]
+fn a_connect_that_waits_for_a_move_is_handled_whatever_else_has_waited() {
+    let hook = Arc::new(Holding::default());
+    let broker = builder(2).hook(Arc::clone(&hook) as Arc<dyn Hook>).start().expect("a free port");
+    // Each new connection goes to the worker with the fewest: to the first one, then the second.
+    let come = |count: usize| {
+        let client = Client::open(address(&broker));
+        until("it is placed", || connections(&broker) == [count.div_ceil(2), count / 2]);
+        client
+    };
+    let connect = |client_id| connect_packet(ProtocolVersion::V5, client_id);
+    let _moving = come(1).connected(&connect("moving"));
+    let _other = come(2).connected(&connect("other"));
+    let mut holding = come(3).connected(&connect("holding"));
+    let mut returns = come(4);
+    let others: Vec<_> = (5..65).map(come).collect();
+    // The first worker begins the move and is held back in the same turn.
+    holding.publish("hold", b"", QoS::AtMostOnce);
+    until("it is held back", || hook.held.load(Ordering::Relaxed) == 1);
+    let begins = broker.handle().move_client("moving", 1);
+    holding.publish("hold", b"", QoS::AtMostOnce);
+    hook.let_go(1);
+    until("it is held back again", || hook.held.load(Ordering::Relaxed) == 2);
+
+    returns.send(&Packet::Connect(Box::new(connect("moving"))));
+    assert_eq!(returns.receive_within(Duration::from_millis(100)), None, "it waits");
+    // Every second one is at the worker where the CONNECT waits.
+    let others = others.into_iter().skip(1).step_by(2);
+    let _others: Vec<_> = others.map(|it| it.connected(&connect("other"))).collect();
+    hook.let_go(2);
+    let answer = returns.receive();
+    assert!(matches!(answer, Received::ConnAck { code: ReasonCode::Success, .. }), "{answer:?}");
+    assert_eq!(begins.wait(), Ok(true));
 }

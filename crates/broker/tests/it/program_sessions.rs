@@ -1,6 +1,7 @@
 //! Sessions of the embedding program: kept, acknowledged and limited like those of Clients.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use midge_broker::{
     Acknowledge, Broker, BrokerHandle, DropReason, Hook, Identity, Limits, OwnedMessage,
@@ -10,7 +11,9 @@ use midge_codec::ProtocolVersion;
 use midge_store::testing::FaultyDisk;
 
 use crate::client::{Client, Received, connect_packet};
-use crate::support::{DEADLINE, address, broker, builder, dropped, limited, until, usage};
+use crate::support::{
+    DEADLINE, address, broker, builder, counters, dropped, limited, until, usage,
+};
 
 const BY_HAND: SessionOptions = SessionOptions {
     acknowledge: Acknowledge::ByHand,
@@ -225,5 +228,58 @@ fn messages_of_qos_0_and_retained_ones_come_too() {
     let session = open(&handle, WHEN_TAKEN);
     publish(&handle, 7, QoS::AtLeastOnce);
     assert_eq!(next(&session), Some((7, false)), "what is retained does not come once more");
+    broker.stop(DEADLINE);
+}
+
+/// Whoever is the program need not show that it is there.
+#[test]
+fn it_stays_open_however_little_the_program_does() {
+    let broker = limited(|limits| limits.keep_alive_seconds_max = 1);
+    let session = open(&broker.handle(), BY_HAND);
+    assert!(session.recv_timeout(Duration::from_millis(2_500)).is_none(), "nothing was published");
+    publish(&broker.handle(), 1, QoS::AtLeastOnce);
+    assert_eq!(next(&session), Some((1, false)));
+    assert_eq!(counters(&broker).keep_alive_timeouts, 0);
+    broker.stop(DEADLINE);
+}
+
+#[test]
+fn whoever_loses_it_while_opening_it_is_told_why() {
+    for workers in [1, 2, 3] {
+        let broker = broker(workers);
+        let handle = broker.handle();
+        for round in 0..50 {
+            let filters = [("t/#", QoS::ExactlyOnce)];
+            let [first, second] = [0; 2].map(|_| handle.open_session("archive", &filters, BY_HAND));
+            // They may come to their worker in any order.
+            let results = [first.wait(), second.wait()];
+            for result in &results {
+                let code = ReasonCode::SessionTakenOver;
+                let is_told = match result {
+                    Ok(_) => true,
+                    Err(error) => *error == RequestError::Refused(code),
+                };
+                assert!(is_told, "{workers} workers, round {round}: {results:?}");
+            }
+            assert!(results.iter().any(Result::is_ok), "{workers} workers, round {round}");
+        }
+        broker.stop(DEADLINE);
+    }
+}
+
+#[test]
+fn what_no_packet_can_carry_is_refused() {
+    let broker = broker(2);
+    let handle = broker.handle();
+    let long = "x".repeat(70_000);
+    for filter in ["", "a\0b", &long, "$share/g", "$share/a\0b/t"] {
+        let opened = handle.open_session("archive", &[(filter, QoS::AtLeastOnce)], BY_HAND).wait();
+        assert!(matches!(opened, Err(RequestError::Refused(_))), "{opened:?}");
+    }
+    let many: Vec<_> = (0..5_000).map(|it| format!("t/{it}")).collect();
+    let many: Vec<_> = many.iter().map(|it| (&**it, QoS::AtLeastOnce)).collect();
+    let session = handle.open_session("archive", &many, BY_HAND).wait().unwrap();
+    handle.publish(OwnedMessage::new("t/4999", "").unwrap()).wait().unwrap();
+    assert!(session.recv_timeout(DEADLINE).is_some());
     broker.stop(DEADLINE);
 }

@@ -508,7 +508,11 @@ impl Core {
         let mut terms = Terms {
             offered: connection.offer().capabilities,
             told: connection.offer().told,
-            keep_alive: self.effective_keep_alive(pending.keep_alive_seconds),
+            // The program sends no PINGREQ: it cannot go without the broker.
+            keep_alive: match connection.is_of_program() {
+                true => 0,
+                false => self.effective_keep_alive(pending.keep_alive_seconds),
+            },
             response: self.response_information(pending),
             data: data.filter(|_| method.is_some()), // [MQTT-4.12.0-6]
             method,

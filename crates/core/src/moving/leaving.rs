@@ -21,7 +21,7 @@ impl Core {
     /// The most subscriptions of a Session that leaves: they are moved in one turn.
     const LEAVING_SUBSCRIPTIONS_MAX: usize = 1_024;
     /// How long a Session may take to come to rest. Its Client is served meanwhile.
-    const LEAVING_PATIENCE_MS: u64 = 5_000;
+    pub(super) const LEAVING_PATIENCE_MS: u64 = 5_000;
 
     /// Begins to give the Session of a Client to another worker, with its Network Connection if it
     /// has one. [`Core::take_evicted`] returns it when it has left; until then, a CONNECT of this
@@ -165,7 +165,7 @@ impl Core {
         let connection = clients.connection_of(clients.session(slot));
         let is_fixed = connection.is_some_and(Connection::is_fixed);
         let is_late =
-            is_fixed || self.draining || turn.now - leaving.since > Self::LEAVING_PATIENCE_MS;
+            is_fixed || self.draining || turn.now - leaving.since >= Self::LEAVING_PATIENCE_MS;
         match leaving.stage {
             _ if is_fixed => (),
             Stage::Preparing => (),

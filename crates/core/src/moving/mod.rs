@@ -128,11 +128,19 @@ impl Moves {
     /// Whether the next turn has something to do for Sessions that are to go.
     pub(crate) fn has_work(&self, ground: &Ground, router: &Router) -> bool {
         let may_go_on = |leaving: &Leaving| match leaving.stage {
+            _ if ground.clients.slot_of(leaving.session).is_none() => true, // it has ended
             Stage::Quiet { behind: Some(round), .. } => ground.clients.rounds.has_left(round),
             Stage::Switching { behind: Some(count) } => router.put_off.done() >= count,
             _ => false,
         };
         !self.evicted.is_empty() || self.leaving.iter().any(may_go_on)
+    }
+
+    /// When the first Session has to stay that has not come to rest by then.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        let can_stay = |it: &&Leaving| !matches!(it.stage, Stage::Switching { .. });
+        let waiting = self.leaving.iter().filter(can_stay);
+        waiting.map(|it| it.since + Core::LEAVING_PATIENCE_MS).min()
     }
 }
 

@@ -92,8 +92,9 @@ fn a_session_that_does_not_come_to_rest_stays() {
     node.publish(s, "t", "1", 1);
     assert!(node.begin_move(0, "s", 1));
     node.settle();
-    node.advance(6_000);
-    node.call(0, |_, _| ());
+    node.advance(4_999);
+    assert!(node.cores[0].is_moving("s") && !node.sockets[s.0].is_read);
+    node.advance(1); // nothing else happens
     assert!(!node.cores[0].is_moving("s") && node.sockets[s.0].is_read);
     node.hold_receipts(false);
     node.move_to("s", 1);
