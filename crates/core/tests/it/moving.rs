@@ -292,3 +292,36 @@ fn a_shared_subscription_finds_its_members_and_forgets_those_that_have_ended() {
     assert_eq!(node.sessions(), 2);
     node.send(p, &Packet::PingReq);
 }
+
+/// A worker that has switched may be heard before the old one says that all are to switch.
+#[test]
+fn a_member_stays_present_if_its_new_worker_hears_of_a_message_first() {
+    for group in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let mut node = node(&["s"]);
+        node.homes.insert("p".into(), 2);
+        let s = node.connect("s");
+        let p = node.connect("p");
+        node.subscribe(s, &format!("$share/{group}/t"), 1);
+        assert!(node.begin_move(0, "s", 1));
+        let is_switching = |node: &Node| {
+            let mails = node.links[0][2].iter();
+            mails.into_iter().any(|mail| format!("{mail:?}").contains("Switch"))
+        };
+        for worker in [1, 2, 0].into_iter().cycle().take(60) {
+            if is_switching(&node) {
+                break;
+            }
+            node.turn(worker);
+        }
+        assert!(is_switching(&node));
+        let late = std::mem::take(&mut node.links[0][1]);
+        node.queue(p, &Packet::Publish(publish("t", "1", 1, 1)));
+        node.turn(2);
+        node.turn(1);
+        node.links[0][1] = late;
+        node.settle();
+        assert!(node.cores[1].has_session("s"));
+        node.publish(p, "t", "2", 1);
+        assert_eq!(node.texts(s), ["1", "2"], "group {group}");
+    }
+}
