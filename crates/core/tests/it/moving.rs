@@ -325,3 +325,56 @@ fn a_member_stays_present_if_its_new_worker_hears_of_a_message_first() {
         assert_eq!(node.texts(s), ["1", "2"], "group {group}");
     }
 }
+
+/// Goes on until a Session is between its workers; the new one has not taken it.
+fn go_between(node: &mut Node, client_id: &str, from: usize, to: usize) {
+    assert!(node.begin_move(from, client_id, to));
+    let is_on_its_way = |node: &Node| {
+        node.links[from][to].iter().any(|mail| matches!(mail, crate::wandering::Mail::Session(..)))
+    };
+    for worker in [0, 1, 2].into_iter().cycle().take(60) {
+        if is_on_its_way(node) {
+            return;
+        }
+        node.turn(worker);
+    }
+    panic!("{client_id} does not leave");
+}
+
+/// What was put by in a turn may go to another member in the same one.
+#[test]
+fn a_message_that_a_member_refuses_when_it_comes_is_acknowledged_when_another_one_has_it() {
+    for number in 0..16 {
+        let topic = format!("t/{number}");
+        let setup = Setup {
+            workers: 3,
+            has_store: true,
+            strategy: midge_core::SharedStrategy::HashByTopic,
+            ..Setup::default()
+        };
+        let mut node = Node::new(&setup);
+        for (client, worker) in [("s", 0), ("p", 1), ("m", 2)] {
+            node.homes.insert(client.into(), worker);
+        }
+        let mut packet = connect("s");
+        packet.properties.maximum_packet_size = std::num::NonZeroU32::new(64);
+        let (s, _) = node.connect_with(&packet);
+        let (m, _) = node.connect_with(&persistent("m"));
+        let p = node.connect("p");
+        node.subscribe(s, &format!("$share/g/{topic}"), 1);
+        node.subscribe(m, &format!("$share/g/{topic}"), 1);
+        go_between(&mut node, "s", 0, 1);
+        let id = node.sockets[p.0].id;
+        let text = "a long one ".repeat(20);
+        let packet = Packet::Publish(publish(&topic, &text, 1, 1));
+        node.cores[1].handle_packet(id, &packet, &mut node.current[1]);
+        for _ in 0..3 {
+            node.turn(1);
+        }
+        assert_eq!(node.take(p), [], "nobody has it");
+        node.settle();
+        assert!(matches!(node.take(p)[..], [Received::PubAck(1, _)]));
+        assert_eq!(node.messages(m).len(), 1);
+        assert!(node.messages(s).is_empty());
+    }
+}
