@@ -378,3 +378,61 @@ fn a_message_that_a_member_refuses_when_it_comes_is_acknowledged_when_another_on
         assert!(node.messages(s).is_empty());
     }
 }
+
+/// The end of a Will Message may wait for other workers longer than the Session takes to leave.
+#[test]
+fn the_store_forgets_a_will_message_before_it_learns_of_the_next_one() {
+    let limits = Limits { turn_deliveries_max: 1, ..Limits::default() };
+    let mut node = node_with(limits, &["s", "p"]);
+    for number in 0..20 {
+        let client = format!("w{number}");
+        node.homes.insert(client.clone(), 2);
+        let (w, _) = node.connect_with(&persistent(&client));
+        node.subscribe(w, "will", 1);
+        if number == 0 {
+            node.subscribe(w, "t", 1);
+        }
+    }
+    let p = node.connect("p");
+    let mut packet = persistent("s");
+    packet.will = Some(will("will", "first", 1));
+    packet.will.as_mut().expect("it is there").delay_interval_seconds = Some(10);
+    let (s, _) = node.connect_with(&packet);
+    node.lose(s);
+    node.advance(8_000);
+    assert!(node.begin_move(0, "s", 1));
+    for worker in [0, 1, 0, 2, 1] {
+        node.turn(worker);
+    }
+    // The Session has to wait for the answer about this message, and only for that.
+    node.queue(p, &Packet::Publish(publish("t", "1", 1, 1)));
+    for worker in [0, 2] {
+        node.turn(worker);
+    }
+    node.set_now(node.now + 2_000);
+    for worker in [0, 0, 2, 1, 0, 1] {
+        node.turn(worker);
+    }
+    for worker in [0, 2, 1].into_iter().cycle().take(90) {
+        if node.cores[1].has_session("s") {
+            break;
+        }
+        node.turn(worker);
+    }
+    assert!(node.cores[1].has_session("s"));
+    packet.will = Some(will("will", "second", 1));
+    let (_, present) = node.resume(&packet);
+    assert!(present);
+    let mut kept = None;
+    for op in node.stored.iter().flatten() {
+        match op {
+            midge_core::StoreOp::Session(record) if &*record.client_id == "s" => {
+                let will = record.will.as_ref();
+                kept = will.map(|will| will.message.payload().to_vec());
+            }
+            midge_core::StoreOp::WillGone { .. } => kept = None,
+            _ => (),
+        }
+    }
+    assert_eq!(kept.as_deref(), Some(&b"second"[..]));
+}
