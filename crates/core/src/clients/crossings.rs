@@ -105,6 +105,8 @@ pub(crate) enum Source {
 enum Direction {
     Leaving(Option<PostponedEnd>),
     /// The Session is not here yet; `is_online`: its Client is connected, for all that is known.
+    /// Until its worker has said that it is not, it counts as connected: what is put by for a
+    /// Client that is absent is given back later, but nobody would hear that it is there after all.
     Arriving {
         is_online: bool,
         put_by: Aside,
@@ -226,7 +228,7 @@ impl Crossings {
 
     /// Begins to take what is for a Session that is to come into this slot.
     fn expect(&mut self, slot: SessionSlot, session: SessionId) {
-        let direction = Direction::Arriving { is_online: false, put_by: Aside::default() };
+        let direction = Direction::Arriving { is_online: true, put_by: Aside::default() };
         self.by_slot.insert(slot, Crossing { session, direction, switched: WorkerSet::EMPTY });
     }
 

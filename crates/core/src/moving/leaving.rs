@@ -240,12 +240,15 @@ impl Core {
     /// is on its way to the store.
     fn has_settled(&self, leaving: &mut Leaving, slot: SessionSlot) -> bool {
         let clients = &self.ground.clients;
-        let connection = clients.connection_of(clients.session(slot));
+        let session = clients.session(slot);
+        let connection = clients.connection_of(session);
         let Stage::Quiet { behind, .. } = &mut leaving.stage else {
             return false;
         };
         connection.is_none_or(|it| it.held() == 0)
             && clients.rounds.has_left(*behind.get_or_insert(clients.rounds.open_round()))
+            // A Will Message may have been published since then.
+            && !clients.rounds.has_put_behind(session.number())
     }
 
     /// Lets the Session stay.

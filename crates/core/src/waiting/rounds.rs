@@ -423,7 +423,10 @@ impl Rounds {
         }
         self.sent += 1;
         let is_there = self.members.contains(to);
-        let round = match self.origin {
+        // What was put by in this turn and is delivered in it belongs to the open round, whose
+        // question is still to come.
+        let open = self.open_round();
+        let round = match self.origin.filter(|&round| round != open) {
             Some(round) => {
                 let passed_on = self.passed_on.entry(round).or_default();
                 passed_on.is_broken |= !is_there;
@@ -439,7 +442,7 @@ impl Rounds {
                 if is_there {
                     self.open.asked.insert(to);
                 }
-                self.open_round()
+                open
             }
         };
         if is_there && self.told[to.index()].replace(round) != Some(round) {

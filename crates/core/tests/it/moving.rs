@@ -293,3 +293,147 @@ fn a_shared_subscription_finds_its_members_and_forgets_those_that_have_ended() {
     assert_eq!(node.sessions(), 2);
     node.send(p, &Packet::PingReq);
 }
+
+/// A worker that has switched may be heard before the old one says that all are to switch.
+#[test]
+fn a_member_stays_present_if_its_new_worker_hears_of_a_message_first() {
+    for group in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let mut node = node(&["s"]);
+        node.homes.insert("p".into(), 2);
+        let s = node.connect("s");
+        let p = node.connect("p");
+        node.subscribe(s, &format!("$share/{group}/t"), 1);
+        assert!(node.begin_move(0, "s", 1));
+        let is_switching = |node: &Node| {
+            let mails = node.links[0][2].iter();
+            mails.into_iter().any(|mail| format!("{mail:?}").contains("Switch"))
+        };
+        for worker in [1, 2, 0].into_iter().cycle().take(60) {
+            if is_switching(&node) {
+                break;
+            }
+            node.turn(worker);
+        }
+        assert!(is_switching(&node));
+        let late = std::mem::take(&mut node.links[0][1]);
+        node.queue(p, &Packet::Publish(publish("t", "1", 1, 1)));
+        node.turn(2);
+        node.turn(1);
+        node.links[0][1] = late;
+        node.settle();
+        assert!(node.cores[1].has_session("s"));
+        node.publish(p, "t", "2", 1);
+        assert_eq!(node.texts(s), ["1", "2"], "group {group}");
+    }
+}
+
+/// Goes on until a Session is between its workers; the new one has not taken it.
+fn go_between(node: &mut Node, client_id: &str, from: usize, to: usize) {
+    assert!(node.begin_move(from, client_id, to));
+    let is_on_its_way = |node: &Node| {
+        node.links[from][to].iter().any(|mail| matches!(mail, crate::wandering::Mail::Session(..)))
+    };
+    for worker in [0, 1, 2].into_iter().cycle().take(60) {
+        if is_on_its_way(node) {
+            return;
+        }
+        node.turn(worker);
+    }
+    panic!("{client_id} does not leave");
+}
+
+/// What was put by in a turn may go to another member in the same one.
+#[test]
+fn a_message_that_a_member_refuses_when_it_comes_is_acknowledged_when_another_one_has_it() {
+    for number in 0..16 {
+        let topic = format!("t/{number}");
+        let setup = Setup {
+            workers: 3,
+            has_store: true,
+            strategy: midge_core::SharedStrategy::HashByTopic,
+            ..Setup::default()
+        };
+        let mut node = Node::new(&setup);
+        for (client, worker) in [("s", 0), ("p", 1), ("m", 2)] {
+            node.homes.insert(client.into(), worker);
+        }
+        let mut packet = connect("s");
+        packet.properties.maximum_packet_size = std::num::NonZeroU32::new(64);
+        let (s, _) = node.connect_with(&packet);
+        let (m, _) = node.connect_with(&persistent("m"));
+        let p = node.connect("p");
+        node.subscribe(s, &format!("$share/g/{topic}"), 1);
+        node.subscribe(m, &format!("$share/g/{topic}"), 1);
+        go_between(&mut node, "s", 0, 1);
+        let id = node.sockets[p.0].id;
+        let text = "a long one ".repeat(20);
+        let packet = Packet::Publish(publish(&topic, &text, 1, 1));
+        node.cores[1].handle_packet(id, &packet, &mut node.current[1]);
+        for _ in 0..3 {
+            node.turn(1);
+        }
+        assert_eq!(node.take(p), [], "nobody has it");
+        node.settle();
+        assert!(matches!(node.take(p)[..], [Received::PubAck(1, _)]));
+        assert_eq!(node.messages(m).len(), 1);
+        assert!(node.messages(s).is_empty());
+    }
+}
+
+/// The end of a Will Message may wait for other workers longer than the Session takes to leave.
+#[test]
+fn the_store_forgets_a_will_message_before_it_learns_of_the_next_one() {
+    let limits = Limits { turn_deliveries_max: 1, ..Limits::default() };
+    let mut node = node_with(limits, &["s", "p"]);
+    for number in 0..20 {
+        let client = format!("w{number}");
+        node.homes.insert(client.clone(), 2);
+        let (w, _) = node.connect_with(&persistent(&client));
+        node.subscribe(w, "will", 1);
+        if number == 0 {
+            node.subscribe(w, "t", 1);
+        }
+    }
+    let p = node.connect("p");
+    let mut packet = persistent("s");
+    packet.will = Some(will("will", "first", 1));
+    packet.will.as_mut().expect("it is there").delay_interval_seconds = Some(10);
+    let (s, _) = node.connect_with(&packet);
+    node.lose(s);
+    node.advance(8_000);
+    assert!(node.begin_move(0, "s", 1));
+    for worker in [0, 1, 0, 2, 1] {
+        node.turn(worker);
+    }
+    // The Session has to wait for the answer about this message, and only for that.
+    node.queue(p, &Packet::Publish(publish("t", "1", 1, 1)));
+    for worker in [0, 2] {
+        node.turn(worker);
+    }
+    node.set_now(node.now + 2_000);
+    for worker in [0, 0, 2, 1, 0, 1] {
+        node.turn(worker);
+    }
+    for worker in [0, 2, 1].into_iter().cycle().take(90) {
+        if node.cores[1].has_session("s") {
+            break;
+        }
+        node.turn(worker);
+    }
+    assert!(node.cores[1].has_session("s"));
+    packet.will = Some(will("will", "second", 1));
+    let (_, present) = node.resume(&packet);
+    assert!(present);
+    let mut kept = None;
+    for op in node.stored.iter().flatten() {
+        match op {
+            midge_core::StoreOp::Session(record) if &*record.client_id == "s" => {
+                let will = record.will.as_ref();
+                kept = will.map(|will| will.message.payload().to_vec());
+            }
+            midge_core::StoreOp::WillGone { .. } => kept = None,
+            _ => (),
+        }
+    }
+    assert_eq!(kept.as_deref(), Some(&b"second"[..]));
+}

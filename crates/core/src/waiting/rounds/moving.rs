@@ -9,7 +9,7 @@ use crate::base::durability::Durability;
 use crate::base::identity::SessionId;
 use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::Peer;
-use crate::boundary::store_records::Round;
+use crate::boundary::store_records::{Owner, Round, StoreOp};
 use crate::boundary::turn::Turn;
 
 /// How many deliveries were put off so far, or how many of the first ones are done: fan-outs, and
@@ -104,6 +104,14 @@ impl Rounds {
         is_closed && first.is_none_or(|first| first.end.number > round.number)
     }
 
+    /// Whether a record of the Session with this number in the store waits for a round to end. Those
+    /// that its next worker writes have to come after it.
+    pub(crate) fn has_put_behind(&self, number: u64) -> bool {
+        let ends = self.gathering.iter().map(|it| &it.end).chain([&self.open.end]);
+        let mut ops = ends.flat_map(|end| &end.deferred);
+        number > 0 && ops.any(|op| session_of(op) == Some(number))
+    }
+
     /// Asks the workers to which something was passed on for a round that was asked about before:
     /// it had waited for a Session to arrive. A worker that has not answered yet is asked again
     /// when it has.
@@ -139,5 +147,19 @@ impl Rounds {
                 self.passed_on.insert(round, PassedOn { to: later, is_broken: false });
             }
         }
+    }
+}
+
+/// The number of the Session that a record is about, if that goes on.
+fn session_of(op: &StoreOp) -> Option<u64> {
+    match *op {
+        StoreOp::Session(ref record) => Some(record.number),
+        StoreOp::Detached { session, .. }
+        | StoreOp::SentAhead { session, .. }
+        | StoreOp::WillGone { session }
+        | StoreOp::AwaitRelease { session, .. }
+        | StoreOp::Released { session, .. }
+        | StoreOp::Finished { owner: Owner::Session(session), .. } => Some(session),
+        _ => None,
     }
 }
