@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits: whoever promises something about what is kept waits for the store.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, QoS};
@@ -16,7 +17,6 @@ use crate::boundary::store_records::{
     Owner, SessionRecord, StoreOp, SubscriptionRecord, WillRecord,
 };
 use crate::clients::Clients;
-use crate::connection::Connection;
 use crate::session::outgoing::{Entering, Gathered, Outgoing};
 use crate::session::{Session, Will};
 use crate::waiting::rounds::Held;
@@ -127,12 +127,12 @@ impl Clients {
         }
     }
 
-    /// Returns the Receive Maximum of the Client of a Session, also while its CONNACK waits; 0 if
-    /// the Client is not there.
-    pub(crate) fn receive_maximum_of(&self, slot: SessionSlot) -> u16 {
+    /// Returns the Receive Maximum of the Client of a Session, also while its CONNACK waits; `None`
+    /// if the Client is not there.
+    pub(crate) fn receive_maximum_of(&self, slot: SessionSlot) -> Option<NonZeroU16> {
         let id = self.sessions[slot as usize].attached_or_arriving();
-        let connection = id.and_then(|id| self.connection(id));
-        connection.map_or(0, Connection::receive_maximum)
+        let connection = id.and_then(|id| self.connection(id))?;
+        NonZeroU16::new(connection.receive_maximum())
     }
 
     /// Notes how many messages may be under way to the Client of a Session, before its Receive
@@ -185,9 +185,9 @@ impl Clients {
     }
 }
 
-/// Returns the record of a Session whose Client has this Receive Maximum; 0 if it is not there.
-pub(crate) fn record_of(session: &Session, receive_maximum: u16) -> SessionRecord {
-    let earlier = session.outgoing().map_or(0, Outgoing::earlier_window);
+/// Returns the record of a Session whose Client has this Receive Maximum; `None` if it is not there.
+pub(crate) fn record_of(session: &Session, receive_maximum: Option<NonZeroU16>) -> SessionRecord {
+    let earlier = session.outgoing().and_then(Outgoing::earlier_window);
     SessionRecord {
         number: session.number(),
         client_id: session.identity().client_id.clone(),

@@ -81,7 +81,7 @@ impl Remains {
             session.set_expiry_seconds(0);
             session.set_will(None);
             let number = session.number();
-            let op = StoreOp::Session(Box::new(record_of(&session, 0)));
+            let op = StoreOp::Session(Box::new(record_of(&session, None)));
             ground.clients.rounds.keep_behind_round(op);
             let op = StoreOp::Detached { session: number, at: turn.now, sent_before };
             ground.clients.rounds.keep_behind_round(op);

@@ -8,6 +8,7 @@ mod streams;
 mod window;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU16;
 
 use midge_codec::{PacketIdentifier, QoS};
 
@@ -50,7 +51,7 @@ pub(crate) struct Outgoing {
     last_packet_id: u16,
     /// The largest Receive Maximum of earlier Network Connections on which something may have been
     /// sent that is not complete.
-    earlier_window: u16,
+    earlier_window: Option<NonZeroU16>,
     extent: Extent,
     stored: StoredQueue,
 }
@@ -82,7 +83,7 @@ impl Outgoing {
             queue_bytes: 0,
             expiring: Expiring::default(),
             last_packet_id: 0,
-            earlier_window: 0,
+            earlier_window: None,
             extent,
             stored: StoredQueue::new(is_stored),
         }
@@ -96,16 +97,16 @@ impl Outgoing {
     }
 
     /// The largest Receive Maximum of earlier Network Connections on which something may have been
-    /// sent that is not complete; 0 if there is nothing.
-    pub(crate) fn earlier_window(&self) -> u16 {
+    /// sent that is not complete.
+    pub(crate) fn earlier_window(&self) -> Option<NonZeroU16> {
         let is_idle =
             self.in_flight.len() == 0 && self.queue.is_empty() && self.stored.messages == 0;
-        if is_idle { 0 } else { self.earlier_window }
+        self.earlier_window.filter(|_| !is_idle)
     }
 
     /// Notes that as many messages as this may be under way to the Client, whatever it accepts
     /// later.
-    pub(crate) fn note_window(&mut self, receive_maximum: u16) {
+    pub(crate) fn note_window(&mut self, receive_maximum: Option<NonZeroU16>) {
         self.earlier_window = self.earlier_window().max(receive_maximum);
     }
 
@@ -368,6 +369,7 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
     use std::sync::Arc;
 
     use midge_codec::QoS;
@@ -473,8 +475,8 @@ mod tests {
     #[test]
     fn the_window_that_a_client_had_counts_and_not_the_limit_of_today() {
         use WasSent::{No, Perhaps};
-        for (window, expected) in [(3, [Perhaps, Perhaps, Perhaps, No]), (0, [Perhaps, No, No, No])]
-        {
+        let known = (NonZeroU16::new(3), [Perhaps, Perhaps, Perhaps, No]);
+        for (window, expected) in [known, (None, [Perhaps, No, No, No])] {
             let mut outgoing = Outgoing::new(extent(1), true);
             let queue = RecoveredQueue {
                 first: 1,
@@ -517,7 +519,7 @@ mod tests {
             let queue = RecoveredQueue { first: 5, next: 5, sent_before, ..<_>::default() };
             let was_connected = sent_before == u64::MAX;
             let now = crate::base::time::Timestamp::from_millis(now);
-            outgoing.restore(&queue, was_connected, 2, 2, now);
+            outgoing.restore(&queue, was_connected, NonZeroU16::new(2), 2, now);
             assert_eq!(outgoing.last_sequence(), 4, "what the store has ends there");
             let (sequence, delivery) = (outgoing.next_sequence(), delivery(b"x"));
             let stored = outgoing.begin(delivery.clone(), sequence, STREAM).get();

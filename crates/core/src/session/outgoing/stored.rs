@@ -2,6 +2,7 @@
 //! fetched from it, and which of those messages may have been sent before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 
 use midge_codec::{PacketIdentifier, QoS};
 
@@ -257,7 +258,7 @@ impl Outgoing {
         &mut self,
         queue: &RecoveredQueue,
         was_connected: bool,
-        window: u16,
+        window: Option<NonZeroU16>,
         inflight_max: u16,
         now: Timestamp,
     ) {
@@ -270,12 +271,13 @@ impl Outgoing {
         let ahead = queue.next.saturating_sub(queue.first) + u64::from(skipped);
         let leaves_out = !is_known && ahead < u64::from(Self::STORED_PACKET_IDS) * 3 / 4;
         // The limit may have been another one then.
-        self.earlier_window = if window == 0 { inflight_max } else { window };
+        self.earlier_window = window.or(NonZeroU16::new(inflight_max));
         self.last_packet_id = Self::STORED_PACKET_IDS + skipped;
         let sent = match is_known || queue.messages == 0 {
             true => Sent::known(sent_before.min(queue.next)),
             false => {
-                let window = self.earlier_window.min(Self::STORED_WINDOW);
+                let window =
+                    self.earlier_window.map_or(0, NonZeroU16::get).min(Self::STORED_WINDOW);
                 Sent::unknown(sent_before.min(queue.next), usize::from(window))
             }
         };
