@@ -263,10 +263,10 @@ impl Clients {
             way = Some(Way { stream, has_others, has_output });
         }
         let session = &mut self.sessions[slot as usize];
-        let is_stored =
-            session.number() > 0 && publication.attributes.durability > Durability::Memory;
-        if is_stored {
-            return self.deliver_stored(slot, publication, grant, way, turn);
+        if let Some(owner) = session.owner()
+            && publication.attributes.durability > Durability::Memory
+        {
+            return self.deliver_stored(slot, owner, publication, grant, way, turn);
         }
         let is_connected = session.attached().is_some();
         let outgoing = session.make_outgoing(extent);
@@ -290,6 +290,7 @@ impl Clients {
     fn deliver_stored(
         &mut self,
         slot: SessionSlot,
+        owner: Owner,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
         way: Option<Way>,
@@ -298,7 +299,6 @@ impl Clients {
         let id = self.session_id(slot);
         let extent = self.extent(u16::MAX);
         let session = &mut self.sessions[slot as usize];
-        let owner = Owner::Session(session.number());
         let is_connected = session.attached().is_some();
         if session.make_outgoing(extent).check_room(publication.size(), &self.limits).is_err() {
             self.make_room(slot, publication.size(), turn)?;
@@ -384,8 +384,9 @@ impl Clients {
 
     /// Lets the store forget a message that has come to its end.
     pub(crate) fn forget_stored(&mut self, slot: SessionSlot, sequence: u64) {
-        if sequence > 0 {
-            let owner = Owner::Session(self.sessions[slot as usize].number());
+        if let Some(owner) = self.sessions[slot as usize].owner()
+            && sequence > 0
+        {
             self.rounds.keep(StoreOp::Finished { owner, sequence });
         }
     }
@@ -393,11 +394,9 @@ impl Clients {
     /// Notes that a message in the store was taken over by its Client, or is given up. Returns what
     /// its PUBREL, which follows, depends on.
     fn note_taken(&mut self, slot: SessionSlot, sequence: u64) -> Option<Durability> {
-        let owner = Owner::Session(self.sessions[slot as usize].number());
-        (sequence > 0).then(|| {
-            self.rounds.keep(StoreOp::Taken { owner, sequence });
-            Durability::Fsync
-        })
+        let owner = self.sessions[slot as usize].owner().filter(|_| sequence > 0)?;
+        self.rounds.keep(StoreOp::Taken { owner, sequence });
+        Some(Durability::Fsync)
     }
 
     pub(crate) fn fetch_ticket(&mut self) -> u64 {
@@ -422,15 +421,14 @@ impl Clients {
     pub(crate) fn fetch_more(&mut self, slot: SessionSlot, turn: &mut Turn) {
         let session_id = self.session_id(slot);
         let session = &mut self.sessions[slot as usize];
-        if session.number() == 0 || session.attached().is_none() {
+        let (Some(owner), Some(_)) = (session.owner(), session.attached()) else {
             return;
-        }
+        };
         let ticket = self.last_fetch + 1;
         let outgoing = session.outgoing_mut();
         if let Some(from) = outgoing.and_then(|outgoing| outgoing.begin_fetch(ticket)) {
             self.last_fetch = ticket;
             let (messages_max, bytes_max) = Outgoing::fetch_size();
-            let owner = Owner::Session(session.number());
             let session = session_id;
             turn.fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
         }

@@ -54,8 +54,8 @@ struct Leaving {
 struct Undelivered {
     client: Arc<Identity>,
     session: SessionId,
-    /// The Session's number in the store.
-    number: u64,
+    /// The name under which the store keeps them, if it keeps the Session.
+    owner: Option<Owner>,
     /// With their names in the store.
     deliveries: VecDeque<(u64, Delivery)>,
     /// The size of their messages, in total.
@@ -184,13 +184,13 @@ impl Remains {
         router: &mut Router,
         ground: &mut Ground,
         client: Arc<Identity>,
-        (session, number): (SessionId, u64),
+        (session, owner): (SessionId, Option<Owner>),
         deliveries: Vec<(u64, Delivery)>,
         turn: &mut Turn,
     ) {
         let deliveries = deliveries.into();
-        let mut undelivered = Undelivered { client, session, number, deliveries, bytes: 0 };
-        let count = if number > 0 { usize::MAX } else { self.left };
+        let mut undelivered = Undelivered { client, session, owner, deliveries, bytes: 0 };
+        let count = if owner.is_some() { usize::MAX } else { self.left };
         self.pass_on_some(router, ground, &mut undelivered, count, turn);
         if !undelivered.deliveries.is_empty() {
             let sizes = undelivered.deliveries.iter().map(|(_, delivery)| delivery.message.size());
@@ -209,14 +209,15 @@ impl Remains {
     ) {
         let count = count.min(undelivered.deliveries.len());
         self.left = self.left.saturating_sub(count);
-        let owner = Owner::Session(undelivered.number);
         for (sequence, delivery) in undelivered.deliveries.drain(..count) {
             ground.work.add(1);
             let size = delivery.message.size();
             undelivered.bytes = undelivered.bytes.saturating_sub(size);
             if delivery.group.is_some() {
                 router.shared.return_to_group(ground, undelivered.session, delivery, turn);
-                if sequence > 0 {
+                if let Some(owner) = undelivered.owner
+                    && sequence > 0
+                {
                     // After the record of whoever has it now.
                     ground.clients.rounds.keep_behind_round(StoreOp::Finished { owner, sequence });
                 }

@@ -259,10 +259,12 @@ impl Retained {
         {
             // A PUBREC that refuses ends the handshake.
             let session = ground.clients.session_mut(slot);
-            let (number, promised) = (session.number(), session.release(packet_id));
-            if number > 0 && promised > Some(Durability::Memory) {
+            let promised = session.release(packet_id);
+            if let Some(number) = session.number()
+                && promised > Some(Durability::Memory)
+            {
                 // The Session may have come into the store meanwhile, with this identifier.
-                let op = StoreOp::Released { session: number, packet_id };
+                let op = StoreOp::Released { session: number.get(), packet_id };
                 ground.clients.rounds.keep_behind_round(op);
             }
         }
@@ -307,7 +309,8 @@ impl Retained {
         let durability = message.attributes().durability;
         let is_stored = rounds.has_store() && change.is_kept && durability > Durability::Memory;
         if is_stored {
-            let number = if change.number > 0 { change.number } else { ground.numbers.next(now) };
+            let number =
+                if change.number > 0 { change.number } else { ground.numbers.next(now).get() };
             let message = message.clone();
             rounds.keep(StoreOp::Keep { number, what: Kept::Retained, message });
             self.tree.set_number(change.node, number);

@@ -225,7 +225,7 @@ impl Shared {
         let number = match self.groups.by_name.get(&key) {
             Some(&number) => number,
             None => {
-                let number = ground.numbers.next(turn.now);
+                let number = ground.numbers.next(turn.now).get();
                 self.make_group(ground, key, number, turn);
                 number
             }

@@ -95,7 +95,7 @@ impl Core {
         match fetched.owner {
             Owner::Group(number) => self.restore_group_backlog(number, fetched, turn),
             Owner::Session(number) => match self.ground.clients.slot_of(fetched.session) {
-                Some(slot) if self.ground.clients.session(slot).number() == number => {
+                Some(slot) if self.ground.clients.session(slot).owner() == Some(fetched.owner) => {
                     self.take_fetched(slot, fetched, turn);
                 }
                 _ => self.remains.pass_on_fetched(
