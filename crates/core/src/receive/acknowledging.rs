@@ -48,18 +48,18 @@ impl Core {
                 entry.stream = id.generation.get();
                 (ReasonCode::Success, None, entry.sequence)
             }
-            _ => (ReasonCode::PacketIdentifierNotFound, None, 0),
+            _ => (ReasonCode::PacketIdentifierNotFound, None, None),
         };
-        if sequence == 0 && self.expects(slot, ack) == Some(Stage::PubAck) {
+        if sequence.is_none() && self.expects(slot, ack) == Some(Stage::PubAck) {
             return self.refuse_acknowledgement(id, slot, ack, Stage::PubRec, turn);
         }
         // The PUBREL waits until the store knows of the PUBREC. Otherwise the message might be sent
         // again, to a Client that forgets the Packet Identifier with the PUBREL.
-        let depends = (sequence > 0).then(|| {
+        let depends = sequence.map(|sequence| {
             if let Some(owner) = self.ground.clients.session(slot).owner()
                 && taken_over.is_some()
             {
-                self.ground.clients.rounds.keep(StoreOp::Taken { owner, sequence });
+                self.ground.clients.rounds.keep(StoreOp::Taken { owner, sequence: sequence.get() });
             }
             taken_over.as_ref().map_or(Durability::Fsync, |it| it.message.attributes().durability)
         });

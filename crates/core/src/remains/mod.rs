@@ -11,6 +11,7 @@ pub(crate) mod queues;
 pub(crate) mod unsettled;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::base::delivery::Delivery;
@@ -57,7 +58,7 @@ struct Undelivered {
     /// The name under which the store keeps them, if it keeps the Session.
     owner: Option<Owner>,
     /// With their names in the store.
-    deliveries: VecDeque<(u64, Delivery)>,
+    deliveries: VecDeque<(Option<NonZeroU64>, Delivery)>,
     /// The size of their messages, in total.
     bytes: usize,
 }
@@ -185,7 +186,7 @@ impl Remains {
         ground: &mut Ground,
         client: Arc<Identity>,
         (session, owner): (SessionId, Option<Owner>),
-        deliveries: Vec<(u64, Delivery)>,
+        deliveries: Vec<(Option<NonZeroU64>, Delivery)>,
         turn: &mut Turn,
     ) {
         let deliveries = deliveries.into();
@@ -215,9 +216,8 @@ impl Remains {
             undelivered.bytes = undelivered.bytes.saturating_sub(size);
             if delivery.group.is_some() {
                 router.shared.return_to_group(ground, undelivered.session, delivery, turn);
-                if let Some(owner) = undelivered.owner
-                    && sequence > 0
-                {
+                if let (Some(owner), Some(sequence)) = (undelivered.owner, sequence) {
+                    let sequence = sequence.get();
                     // After the record of whoever has it now.
                     ground.clients.rounds.keep_behind_round(StoreOp::Finished { owner, sequence });
                 }
