@@ -435,7 +435,7 @@ impl Core {
     fn is_of_the_store(&self, timer: &Timer) -> bool {
         match *timer {
             Timer::SessionExpiry(slot, generation) | Timer::WillDelay(slot, generation) => {
-                self.is_session(slot, generation) && self.ground.clients.session(slot).number() > 0
+                self.is_session(slot, generation) && self.ground.clients.session(slot).is_stored()
             }
             Timer::Delayed(number) => self.router.delayed.is_stored(number),
             Timer::Connection(_) | Timer::CredentialEnd(_) | Timer::RetainedExpiry(_) => false,

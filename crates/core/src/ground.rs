@@ -91,13 +91,15 @@ impl Ground {
         // While the store is full, such a CONNECT is refused (`check_identity`).
         let begins = outlives && self.enters_store(slot, durability);
         if begins {
-            self.clients.session_mut(slot).set_number(self.numbers.next(turn.now));
+            let number = self.numbers.next(turn.now);
+            self.clients.session_mut(slot).set_number(Some(number));
+            let number = number.get();
             // At once: the store has to know the Session before what follows about it.
             let receive_maximum = self.clients.receive_maximum_of(slot);
-            let record = record_of(self.clients.session(slot), receive_maximum);
+            let record = record_of(self.clients.session(slot), number, receive_maximum);
             self.clients.rounds.keep(StoreOp::Session(Box::new(record)));
-            let subscriptions = self.clients.store_subscriptions(slot);
-            let gathered = self.clients.store_gathered(slot);
+            let subscriptions = self.clients.store_subscriptions(slot, number);
+            let gathered = self.clients.store_gathered(slot, number);
             self.work.add(subscriptions + gathered);
         } else {
             self.clients.store_record(slot);
@@ -108,7 +110,7 @@ impl Ground {
     /// Whether a Session that is not in the store comes into it with a promise of this durability,
     /// if it outlives its Network Connection.
     pub(crate) fn enters_store(&self, slot: SessionSlot, durability: Durability) -> bool {
-        durability > Durability::Memory && self.clients.session(slot).number() == 0
+        durability > Durability::Memory && !self.clients.session(slot).is_stored()
     }
 
     /// Notes that a message leaves for another worker, unless none of the `keepers` has Sessions in
@@ -169,7 +171,7 @@ impl Ground {
     /// store does not have to know anything.
     pub(crate) fn wait_for_store(&mut self, ticket: Ticket, slot: Option<SessionSlot>) -> bool {
         let session = slot.map(|slot| self.clients.session(slot));
-        let Some(session) = session.filter(|session| session.number() > 0) else {
+        let Some(session) = session.filter(|session| session.is_stored()) else {
             return false;
         };
         let durability = session.durability();

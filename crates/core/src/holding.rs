@@ -48,12 +48,12 @@ impl Core {
         let outgoing = session.outgoing().map_or(0, Outgoing::bytes_in_memory);
         let connection =
             session.attached_or_arriving().map_or(0, |id| self.ground.clients.connection_bytes(id));
-        let rest = if session.number() == 0 {
+        let rest = if session.is_stored() {
+            0
+        } else {
             let filters = session.subscriptions().filters();
             let filters = filters.map(|filter| filter.len() + Self::SUBSCRIPTION_BYTES);
             session.will_bytes() + filters.sum::<usize>()
-        } else {
-            0
         };
         outgoing + connection + rest
     }

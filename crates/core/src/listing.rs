@@ -120,7 +120,7 @@ impl Core {
             will_topic: session.will().map(|will| will.message.topic().into()),
             expiry_seconds: session.expiry_seconds(),
             ends_in_ms: session.expires_at().map(|at| at - now),
-            is_stored: session.number() > 0,
+            is_stored: session.is_stored(),
         })
     }
 

@@ -193,7 +193,7 @@ impl Core {
         // Of a Session in the store, only what its connection has can be given up.
         let sessions = clients
             .all_sessions()
-            .filter(|(_, it)| it.number() == 0 || it.attached_or_arriving().is_some());
+            .filter(|(_, it)| !it.is_stored() || it.attached_or_arriving().is_some());
         // One that is about to leave is another worker's.
         let sessions = sessions.filter(|&(slot, _)| !clients.is_leaving(slot));
         let sessions = sessions.map(|(slot, session): (SessionSlot, &Session)| Offender {
@@ -234,7 +234,7 @@ impl Core {
         }
         // What is in the store takes no memory once nobody is connected.
         if let Some(slot) = self.ground.clients.slot_of(session)
-            && self.ground.clients.session(slot).number() == 0
+            && !self.ground.clients.session(slot).is_stored()
         {
             self.end_session(slot, turn);
         }

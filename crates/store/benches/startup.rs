@@ -79,7 +79,7 @@ fn operations(counts: Counts) -> impl Iterator<Item = StoreOp> {
             client_id: format!("client-{number}").into(),
             user_name: None,
             expiry_seconds: u32::MAX,
-            window: 0,
+            window: None,
             will: None,
         };
         let subscription = SubscriptionRecord {

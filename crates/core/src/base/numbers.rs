@@ -1,6 +1,8 @@
 //! Numbers that are never used twice, not even after a restart of the broker. The store identifies
 //! Sessions, shared subscriptions and kept messages by them.
 
+use std::num::NonZeroU64;
+
 use crate::base::identity::WorkerId;
 use crate::base::time::Timestamp;
 
@@ -30,11 +32,11 @@ impl Numbers {
         self.last = self.last.max(next.next_multiple_of(Self::STEP) + self.worker.index() as u64);
     }
 
-    pub(crate) fn next(&mut self, now: Timestamp) -> u64 {
+    pub(crate) fn next(&mut self, now: Timestamp) -> NonZeroU64 {
         let of_now = now.as_millis().min(Self::MILLIS_MAX) * Self::PER_MILLISECOND * Self::STEP;
         let of_now = of_now + self.worker.index() as u64;
         self.last = of_now.max(self.last + Self::STEP);
-        self.last
+        NonZeroU64::MIN.saturating_add(self.last - 1)
     }
 }
 
@@ -73,7 +75,7 @@ mod tests {
         let mut numbers = Numbers::new(WorkerId::new(3));
         let first = numbers.next(Timestamp::from_millis(1_000_000));
         let mut restarted = Numbers::new(WorkerId::new(3));
-        restarted.begin_at(first + 1);
+        restarted.begin_at(first.get() + 1);
         assert!(restarted.next(Timestamp::from_millis(1)) > first);
     }
 }

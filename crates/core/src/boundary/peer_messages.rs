@@ -252,8 +252,8 @@ pub(crate) enum MovePeer {
 pub(crate) struct ComingSession {
     pub(crate) session: SessionId,
     pub(crate) client: Arc<Identity>,
-    /// Its number in the store; 0 if it is not kept there.
-    pub(crate) number: u64,
+    /// Its number in the store; `None` if it is not kept there.
+    pub(crate) number: Option<NonZeroU64>,
     pub(crate) filters: Vec<WantedFilter>,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! These are plain values: nothing here keeps anything, and nothing here knows of files.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use midge_codec::{PacketIdentifier, QoS, SubscriptionOptions};
 
@@ -153,8 +153,8 @@ pub struct SessionRecord {
     /// How long it lives on without a Network Connection; `u32::MAX`: forever.
     pub expiry_seconds: u32,
     /// How many messages its Client may have got and not acknowledged: its Receive Maximum, or an
-    /// earlier, larger one as long as anything of then is not complete. 0: not known.
-    pub window: u16,
+    /// earlier, larger one as long as anything of then is not complete. `None`: not known.
+    pub window: Option<NonZeroU16>,
     /// Its Will Message.
     pub will: Option<WillRecord>,
 }

@@ -405,8 +405,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Makes a place for a Session that is to come, with this number in the store; 0: it is not
-    /// there. Nothing reaches it until workers have switched.
+    /// Makes a place for a Session that is to come. Nothing reaches it until workers have switched.
     pub(crate) fn expect_session(&mut self, session: SessionId, stub: Session) -> SessionSlot {
         let generation = self.next_generation().get();
         let mut stub = stub;

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use crate::base::drop_reason::DropReason;
 use crate::base::identity::{SessionId, SessionSlot};
-use crate::boundary::store_records::{Fetch, Owner};
+use crate::boundary::store_records::Fetch;
 use crate::boundary::turn::Turn;
 use crate::clients::Clients;
 use crate::clients::drops::Party;
@@ -84,9 +84,10 @@ impl Clients {
             };
             let ticket = self.last_fetch + 1;
             let session_state = &mut self.sessions[slot as usize];
-            let owner = Owner::Session(session_state.number());
-            let outgoing = session_state.outgoing_mut();
-            if let Some(from) = outgoing.and_then(|outgoing| outgoing.ask_page(ticket)) {
+            if let Some(owner) = session_state.owner()
+                && let Some(outgoing) = session_state.outgoing_mut()
+                && let Some(from) = outgoing.ask_page(ticket)
+            {
                 self.last_fetch = ticket;
                 self.sweeps.current = Some((session, ticket));
                 let (messages_max, bytes_max) = Outgoing::fetch_size();

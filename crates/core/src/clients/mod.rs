@@ -14,7 +14,7 @@ pub(crate) mod tables;
 pub(crate) mod tracing;
 pub(crate) mod writing;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -263,15 +263,15 @@ impl Clients {
             way = Some(Way { stream, has_others, has_output });
         }
         let session = &mut self.sessions[slot as usize];
-        let is_stored =
-            session.number() > 0 && publication.attributes.durability > Durability::Memory;
-        if is_stored {
-            return self.deliver_stored(slot, publication, grant, way, turn);
+        if let Some(owner) = session.owner()
+            && publication.attributes.durability > Durability::Memory
+        {
+            return self.deliver_stored(slot, owner, publication, grant, way, turn);
         }
         let is_connected = session.attached().is_some();
         let outgoing = session.make_outgoing(extent);
-        if let Some(way) = way.filter(|&way| outgoing.may_send_at_once(0, way)) {
-            let delivery = (delivery_of(publication, grant, qos), 0);
+        if let Some(way) = way.filter(|&way| outgoing.may_send_at_once(None, way)) {
+            let delivery = (delivery_of(publication, grant, qos), None);
             return self.transmit(slot, way.stream, publication, grant, delivery, turn);
         }
         if outgoing.check_room(publication.size(), &self.limits).is_err() {
@@ -280,7 +280,8 @@ impl Clients {
         let outgoing = self.sessions[slot as usize].make_outgoing(extent);
         let delivery = delivery_of(publication, grant, qos);
         let stream = way.map_or(0, |way| way.stream.generation.get());
-        let waiting = Waiting { delivery, sequence: 0, was_sent: WasSent::No, hold: None, stream };
+        let waiting =
+            Waiting { delivery, sequence: None, was_sent: WasSent::No, hold: None, stream };
         outgoing.enqueue(waiting, is_connected);
         Ok(())
     }
@@ -290,6 +291,7 @@ impl Clients {
     fn deliver_stored(
         &mut self,
         slot: SessionSlot,
+        owner: Owner,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
         way: Option<Way>,
@@ -298,7 +300,6 @@ impl Clients {
         let id = self.session_id(slot);
         let extent = self.extent(u16::MAX);
         let session = &mut self.sessions[slot as usize];
-        let owner = Owner::Session(session.number());
         let is_connected = session.attached().is_some();
         if session.make_outgoing(extent).check_room(publication.size(), &self.limits).is_err() {
             self.make_room(slot, publication.size(), turn)?;
@@ -308,21 +309,23 @@ impl Clients {
         let qos = qos.min(grant.qos);
         let sequence = outgoing.next_sequence();
         let delivery = delivery_of(publication, grant, qos);
-        self.rounds.keep_message(owner, sequence, &delivery);
+        self.rounds.keep_message(owner, sequence.get(), &delivery);
         let exactly_once = qos == QoS::ExactlyOnce;
         let hold = exactly_once.then(|| self.rounds.hold_back(id, durability));
         let mut sent = Ok(());
-        match way.filter(|&way| !exactly_once && outgoing.may_send_at_once(sequence, way)) {
+        match way.filter(|&way| !exactly_once && outgoing.may_send_at_once(Some(sequence), way)) {
             Some(Way { stream, .. }) => {
-                let delivery = (delivery, sequence);
+                let delivery = (delivery, Some(sequence));
                 sent = self.transmit(slot, stream, publication, grant, delivery, turn);
                 if sent.is_err() {
+                    let sequence = sequence.get();
                     self.rounds.keep(StoreOp::Finished { owner, sequence });
                 }
             }
             None => {
                 let stream = way.map_or(0, |way| way.stream.generation.get());
-                let waiting = Waiting { delivery, sequence, was_sent: WasSent::No, hold, stream };
+                let (sequence, was_sent) = (Some(sequence), WasSent::No);
+                let waiting = Waiting { delivery, sequence, was_sent, hold, stream };
                 outgoing.enqueue(waiting, is_connected);
             }
         }
@@ -383,21 +386,24 @@ impl Clients {
     }
 
     /// Lets the store forget a message that has come to its end.
-    pub(crate) fn forget_stored(&mut self, slot: SessionSlot, sequence: u64) {
-        if sequence > 0 {
-            let owner = Owner::Session(self.sessions[slot as usize].number());
-            self.rounds.keep(StoreOp::Finished { owner, sequence });
+    pub(crate) fn forget_stored(&mut self, slot: SessionSlot, sequence: Option<NonZeroU64>) {
+        if let Some(owner) = self.sessions[slot as usize].owner()
+            && let Some(sequence) = sequence
+        {
+            self.rounds.keep(StoreOp::Finished { owner, sequence: sequence.get() });
         }
     }
 
     /// Notes that a message in the store was taken over by its Client, or is given up. Returns what
     /// its PUBREL, which follows, depends on.
-    fn note_taken(&mut self, slot: SessionSlot, sequence: u64) -> Option<Durability> {
-        let owner = Owner::Session(self.sessions[slot as usize].number());
-        (sequence > 0).then(|| {
-            self.rounds.keep(StoreOp::Taken { owner, sequence });
-            Durability::Fsync
-        })
+    fn note_taken(
+        &mut self,
+        slot: SessionSlot,
+        sequence: Option<NonZeroU64>,
+    ) -> Option<Durability> {
+        let (owner, sequence) = (self.sessions[slot as usize].owner()?, sequence?.get());
+        self.rounds.keep(StoreOp::Taken { owner, sequence });
+        Some(Durability::Fsync)
     }
 
     pub(crate) fn fetch_ticket(&mut self) -> u64 {
@@ -422,15 +428,14 @@ impl Clients {
     pub(crate) fn fetch_more(&mut self, slot: SessionSlot, turn: &mut Turn) {
         let session_id = self.session_id(slot);
         let session = &mut self.sessions[slot as usize];
-        if session.number() == 0 || session.attached().is_none() {
+        let (Some(owner), Some(_)) = (session.owner(), session.attached()) else {
             return;
-        }
+        };
         let ticket = self.last_fetch + 1;
         let outgoing = session.outgoing_mut();
         if let Some(from) = outgoing.and_then(|outgoing| outgoing.begin_fetch(ticket)) {
             self.last_fetch = ticket;
             let (messages_max, bytes_max) = Outgoing::fetch_size();
-            let owner = Owner::Session(session.number());
             let session = session_id;
             turn.fx.fetches.push(Fetch { owner, session, ticket, from, messages_max, bytes_max });
         }
@@ -449,7 +454,7 @@ impl Clients {
             let entry_sequence = entry.sequence;
             let Some(delivery) = delivery else {
                 // It may not be durable yet that the Client has taken the message over.
-                let depends = (entry_sequence > 0).then_some(Durability::Fsync);
+                let depends = entry_sequence.map(|_| Durability::Fsync);
                 self.note_stream(slot, packet_id, id);
                 self.release(id, packet_id, depends, turn);
                 continue;
@@ -483,7 +488,7 @@ impl Clients {
             return;
         };
         if stage == Stage::PubAck {
-            let sequence = outgoing.finish(packet_id, stage).map_or(0, |entry| entry.sequence);
+            let sequence = outgoing.finish(packet_id, stage).and_then(|entry| entry.sequence);
             self.forget_stored(slot, sequence);
         } else if let Some(entry) = outgoing.find(packet_id) {
             entry.stage = Stage::PubComp;
@@ -551,7 +556,7 @@ impl Clients {
     }
 
     /// Sends the PUBLISH of a delivery for the first time. The message is in flight until it is
-    /// acknowledged; `sequence` is its name in the store, or 0.
+    /// acknowledged; `sequence` is its name in the store, if it is kept there.
     #[inline]
     fn transmit(
         &mut self,
@@ -559,7 +564,7 @@ impl Clients {
         id: ConnectionId,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
-        (delivery, sequence): (Delivery, u64),
+        (delivery, sequence): (Delivery, Option<NonZeroU64>),
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
         let form = if self.connections[id.slot()].is_local() {

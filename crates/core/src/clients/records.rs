@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits: whoever promises something about what is kept waits for the store.
 
+use std::num::{NonZeroU16, NonZeroU64};
 use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, QoS};
@@ -16,7 +17,6 @@ use crate::boundary::store_records::{
     Owner, SessionRecord, StoreOp, SubscriptionRecord, WillRecord,
 };
 use crate::clients::Clients;
-use crate::connection::Connection;
 use crate::session::outgoing::{Entering, Gathered, Outgoing};
 use crate::session::{Session, Will};
 use crate::waiting::rounds::Held;
@@ -26,13 +26,13 @@ impl Clients {
     #[inline]
     pub(crate) fn look_ahead(&mut self, slot: SessionSlot) {
         let session = &mut self.sessions[slot as usize];
-        if session.number() == 0 || session.attached().is_none() {
+        let (Some(number), Some(_)) = (session.number(), session.attached()) else {
             return;
-        }
+        };
         let outgoing = session.outgoing_mut();
         if let Some(sent_before) = outgoing.and_then(Outgoing::tell_ahead) {
-            let (number, durability) = (session.number(), session.durability());
-            self.rounds.keep(StoreOp::SentAhead { session: number, sent_before });
+            let durability = session.durability();
+            self.rounds.keep(StoreOp::SentAhead { session: number.get(), sent_before });
             let held = Held::Ahead(self.session_id(slot), sent_before);
             self.rounds.hold(held, durability);
         }
@@ -50,10 +50,10 @@ impl Clients {
     /// Writes the present state of a Session in the store, without subscriptions and messages.
     pub(crate) fn store_record(&mut self, slot: SessionSlot) {
         let session = &self.sessions[slot as usize];
-        if session.number() > 0 {
+        if let Some(number) = session.number() {
+            let record = record_of(session, number.get(), self.receive_maximum_of(slot));
             // After the end of an earlier Will Message, which may wait for other workers.
-            let op = StoreOp::Session(Box::new(record_of(session, self.receive_maximum_of(slot))));
-            self.rounds.keep_behind_round(op);
+            self.rounds.keep_behind_round(StoreOp::Session(Box::new(record)));
             if let Some(op) = self.tell_ahead_again(slot) {
                 self.rounds.keep_behind_round(op);
             }
@@ -64,18 +64,18 @@ impl Clients {
     /// sent when the store knows.
     fn tell_ahead_again(&mut self, slot: SessionSlot) -> Option<StoreOp> {
         let session = &mut self.sessions[slot as usize];
-        let (number, durability) = (session.number(), session.durability());
+        let (number, durability) = (session.number()?.get(), session.durability());
         let sent_before = session.outgoing_mut()?.tell_ahead_again()?;
         self.rounds.hold(Held::Ahead(self.session_id(slot), sent_before), durability);
         Some(StoreOp::SentAhead { session: number, sent_before })
     }
 
-    /// Writes what a Session has gathered before it came into the store: Packet Identifiers of
-    /// QoS 2 messages that it has received, and what waits for its Client or is under way to it.
-    /// Returns how much that was.
-    pub(crate) fn store_gathered(&mut self, slot: SessionSlot) -> usize {
+    /// Writes what a Session has gathered before it came into the store under this number: Packet
+    /// Identifiers of QoS 2 messages that it has received, and what waits for its Client or is
+    /// under way to it. Returns how much that was.
+    pub(crate) fn store_gathered(&mut self, slot: SessionSlot, number: u64) -> usize {
         let session = &mut self.sessions[slot as usize];
-        let (number, durability) = (session.number(), session.durability());
+        let durability = session.durability();
         session.promise_awaiting_release(durability);
         for packet_id in session.awaiting_release() {
             // Behind what others keep of its message, as when the message came.
@@ -119,20 +119,20 @@ impl Clients {
             return;
         }
         for (_, session) in &mut self.sessions {
-            let number = session.number();
-            let of_session = received.iter().filter(|(owner, _)| *owner == number);
+            let number = session.number().map(NonZeroU64::get);
+            let of_session = received.iter().filter(|(owner, _)| Some(*owner) == number);
             for (_, packet_id) in of_session {
                 session.release(*packet_id);
             }
         }
     }
 
-    /// Returns the Receive Maximum of the Client of a Session, also while its CONNACK waits; 0 if
-    /// the Client is not there.
-    pub(crate) fn receive_maximum_of(&self, slot: SessionSlot) -> u16 {
+    /// Returns the Receive Maximum of the Client of a Session, also while its CONNACK waits; `None`
+    /// if the Client is not there.
+    pub(crate) fn receive_maximum_of(&self, slot: SessionSlot) -> Option<NonZeroU16> {
         let id = self.sessions[slot as usize].attached_or_arriving();
-        let connection = id.and_then(|id| self.connection(id));
-        connection.map_or(0, Connection::receive_maximum)
+        let connection = id.and_then(|id| self.connection(id))?;
+        NonZeroU16::new(connection.receive_maximum())
     }
 
     /// Notes how many messages may be under way to the Client of a Session, before its Receive
@@ -144,10 +144,10 @@ impl Clients {
         }
     }
 
-    /// Writes the subscriptions of a Session and returns how many there are.
-    pub(crate) fn store_subscriptions(&mut self, slot: SessionSlot) -> usize {
+    /// Writes the subscriptions of a Session that the store knows by this number, and returns how
+    /// many there are.
+    pub(crate) fn store_subscriptions(&mut self, slot: SessionSlot, number: u64) -> usize {
         let session = &self.sessions[slot as usize];
-        let number = session.number();
         for (filter, subscribed) in session.subscriptions().iter() {
             let subscription = SubscriptionRecord {
                 filter: filter.into(),
@@ -163,33 +163,37 @@ impl Clients {
     /// Tells the store that the Network Connection of a Session that lives on has ended.
     pub(crate) fn store_detached(&mut self, slot: SessionSlot, now: Timestamp) {
         let session = &mut self.sessions[slot as usize];
-        if session.number() == 0 {
+        let Some(number) = session.number() else {
             return;
-        }
+        };
         let outgoing = session.outgoing_mut();
         let sent_before = outgoing.map_or(0, |outgoing| {
             outgoing.leave_to_store();
             outgoing.sent().to_store()
         });
-        let op = StoreOp::Detached { session: session.number(), at: now, sent_before };
+        let op = StoreOp::Detached { session: number.get(), at: now, sent_before };
         self.rounds.keep_behind_round(op);
     }
 
     /// Tells the store that the Will Message of a Session is published, or is not to be.
     pub(crate) fn forget_will(&mut self, slot: SessionSlot) {
-        let session = self.sessions[slot as usize].number();
-        if session > 0 {
+        if let Some(number) = self.sessions[slot as usize].number() {
             // After what others have kept of the Will Message: it must not be lost between the two.
-            self.rounds.keep_behind_round(StoreOp::WillGone { session });
+            self.rounds.keep_behind_round(StoreOp::WillGone { session: number.get() });
         }
     }
 }
 
-/// Returns the record of a Session whose Client has this Receive Maximum; 0 if it is not there.
-pub(crate) fn record_of(session: &Session, receive_maximum: u16) -> SessionRecord {
-    let earlier = session.outgoing().map_or(0, Outgoing::earlier_window);
+/// Returns the record of a Session that has this number in the store, and whose Client has this
+/// Receive Maximum; `None` if the Client is not there.
+pub(crate) fn record_of(
+    session: &Session,
+    number: u64,
+    receive_maximum: Option<NonZeroU16>,
+) -> SessionRecord {
+    let earlier = session.outgoing().and_then(Outgoing::earlier_window);
     SessionRecord {
-        number: session.number(),
+        number,
         client_id: session.identity().client_id.clone(),
         user_name: session.identity().user_name.clone(),
         expiry_seconds: session.expiry_seconds(),

@@ -18,9 +18,9 @@ impl Clients {
 
     /// Writes to the store that a subscription has ended.
     pub(crate) fn forget_subscription(&mut self, slot: SessionSlot, key: &str) {
-        let session = self.session(slot).number();
-        if session > 0 {
-            self.rounds.keep(StoreOp::Unsubscribed { session, filter: key.into() });
+        if let Some(number) = self.session(slot).number() {
+            let op = StoreOp::Unsubscribed { session: number.get(), filter: key.into() };
+            self.rounds.keep(op);
         }
     }
 

@@ -77,7 +77,7 @@ impl Core {
     /// in the store.
     fn connack_depends(&self, accepted: &AcceptedConnect) -> Option<Durability> {
         let session = self.ground.clients.session(accepted.session);
-        let is_known = accepted.session_present && session.number() > 0;
+        let is_known = accepted.session_present && session.is_stored();
         let resumed = is_known.then_some(session.durability());
         resumed.max(self.remains.unsettled.durability(&session.identity().client_id))
     }

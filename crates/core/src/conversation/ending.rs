@@ -237,13 +237,13 @@ impl Core {
             let round = rounds.open_round();
             let is_confirmed = |round| rounds.is_confirmed(round);
             let deliveries = outgoing.take_queued_of_groups(round, is_confirmed);
-            let (number, client) = (session.number(), Arc::clone(session.identity()));
+            let (owner, client) = (session.owner(), Arc::clone(session.identity()));
             let session = self.ground.clients.session_id(slot);
             self.remains.pass_on(
                 &mut self.router,
                 &mut self.ground,
                 client,
-                (session, number),
+                (session, owner),
                 deliveries,
                 turn,
             );
@@ -263,7 +263,7 @@ impl Core {
             &mut self.router,
             &mut self.ground,
             client,
-            (id, session.number()),
+            (id, session.owner()),
             undelivered,
             turn,
         );

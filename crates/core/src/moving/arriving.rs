@@ -36,7 +36,7 @@ impl Core {
         let mut stub = Session::placeholder(client, 0, self.ground.config.seed);
         stub.set_number(number);
         let slot = self.ground.clients.expect_session(session, stub);
-        if number > 0 {
+        if number.is_some() {
             self.ground.tell_storing(turn);
         }
         self.ground.work.add(1 + filters.len());
@@ -134,12 +134,12 @@ impl Core {
         let holds: Vec<_> = session.outgoing().into_iter().flat_map(Outgoing::holds).collect();
         let (number, durability) = (session.number(), session.durability());
         let told = session.outgoing().and_then(Outgoing::told_ahead);
-        let told = told.filter(|_| number > 0 && session.attached().is_some());
+        let told = told.filter(|_| session.attached().is_some());
         for &round in &holds {
             clients.rounds.await_confirmation(round, name);
         }
-        if let Some(sent_before) = told {
-            clients.rounds.keep(StoreOp::SentAhead { session: number, sent_before });
+        if let (Some(sent_before), Some(number)) = (told, number) {
+            clients.rounds.keep(StoreOp::SentAhead { session: number.get(), sent_before });
             clients.rounds.hold(Held::Ahead(name, sent_before), durability);
         }
         if holds.into_iter().any(|round| clients.rounds.is_void(round)) {

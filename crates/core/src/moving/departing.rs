@@ -35,9 +35,8 @@ impl Core {
     /// Gives up a Session that was lost on its way here, with whatever was put by for it.
     fn lose_coming(&mut self, session: SessionId, turn: &mut Turn) {
         let clients = &self.ground.clients;
-        let is_stored = clients
-            .slot_of_receiver(session)
-            .is_some_and(|slot| clients.session(slot).number() > 0);
+        let is_stored =
+            clients.slot_of_receiver(session).is_some_and(|slot| clients.session(slot).is_stored());
         for put_by in self.give_up_coming(session, turn) {
             let topic = put_by.delivery.message.topic();
             self.ground.clients.note_drop(Party::Nobody, topic, DropReason::PeerGone, turn);

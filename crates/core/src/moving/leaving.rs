@@ -310,7 +310,7 @@ impl Core {
         }
         self.ground.clients.vacate(slot);
         self.ground.work.add(leaving.filters.len());
-        if state.number() > 0 {
+        if state.is_stored() {
             self.ground.clients.rounds.confirm_to_all();
         }
         let Leaving { session, to, .. } = *leaving;

@@ -6,7 +6,7 @@ use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identity::{ConnectionId, SessionSlot};
-use crate::boundary::store_records::{Owner, StoreOp};
+use crate::boundary::store_records::StoreOp;
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::core::Core;
@@ -48,17 +48,18 @@ impl Core {
                 entry.stream = id.generation.get();
                 (ReasonCode::Success, None, entry.sequence)
             }
-            _ => (ReasonCode::PacketIdentifierNotFound, None, 0),
+            _ => (ReasonCode::PacketIdentifierNotFound, None, None),
         };
-        if sequence == 0 && self.expects(slot, ack) == Some(Stage::PubAck) {
+        if sequence.is_none() && self.expects(slot, ack) == Some(Stage::PubAck) {
             return self.refuse_acknowledgement(id, slot, ack, Stage::PubRec, turn);
         }
         // The PUBREL waits until the store knows of the PUBREC. Otherwise the message might be sent
         // again, to a Client that forgets the Packet Identifier with the PUBREL.
-        let depends = (sequence > 0).then(|| {
-            if taken_over.is_some() {
-                let owner = Owner::Session(self.ground.clients.session(slot).number());
-                self.ground.clients.rounds.keep(StoreOp::Taken { owner, sequence });
+        let depends = sequence.map(|sequence| {
+            if let Some(owner) = self.ground.clients.session(slot).owner()
+                && taken_over.is_some()
+            {
+                self.ground.clients.rounds.keep(StoreOp::Taken { owner, sequence: sequence.get() });
             }
             taken_over.as_ref().map_or(Durability::Fsync, |it| it.message.attributes().durability)
         });
@@ -90,16 +91,16 @@ impl Core {
             Some(_) => ReasonCode::Success,
             None => ReasonCode::PacketIdentifierNotFound,
         };
-        let promised = promised.filter(|&it| number > 0 && it > Durability::Memory);
-        if promised.is_some() {
+        let promised = promised.filter(|&it| number.is_some() && it > Durability::Memory);
+        if let (Some(number), Some(_)) = (number, promised) {
             // This goes behind the record that it takes back, which may still wait for other
             // workers.
-            let op = StoreOp::Released { session: number, packet_id };
+            let op = StoreOp::Released { session: number.get(), packet_id };
             self.ground.clients.rounds.keep_behind_round(op);
         }
         // An unknown Packet Identifier may have been released on a Network Connection that is gone,
         // and the store may not know that yet.
-        let depends = promised.or((number > 0).then_some(durability));
+        let depends = promised.or(number.map(|_| durability));
         let kind = PacketType::PubComp;
         let held = HeldAcknowledgement { to: id, kind, packet_id, reason_code, explanation: None };
         self.ground.clients.acknowledge(held, depends, turn);

@@ -109,15 +109,15 @@ impl Core {
             let (durability, ticket) = (verdict.durability, verdict.ticket);
             let session = self.ground.clients.session_mut(slot);
             session.note_received(packet_id, Received { promised: durability, ticket });
-            let is_kept = session.number() > 0 && durability > Durability::Memory;
-            if is_kept {
-                let op = StoreOp::AwaitRelease { session: session.number(), packet_id };
+            let number = session.number().filter(|_| durability > Durability::Memory);
+            if let Some(number) = number {
+                let op = StoreOp::AwaitRelease { session: number.get(), packet_id };
                 // After what others keep of the message: if only this were kept, no repetition
                 // could bring the message back.
                 self.ground.clients.rounds.keep_behind_round(op);
                 verdict.depends = Some(durability);
             }
-            let session = self.ground.clients.session_id(slot);
+            let (session, is_kept) = (self.ground.clients.session_id(slot), number.is_some());
             if let Some(ticket) = ticket {
                 self.ground.clients.rounds.note_packet(ticket, session, packet_id, is_kept);
             }

@@ -11,6 +11,7 @@ pub(crate) mod queues;
 pub(crate) mod unsettled;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::base::delivery::Delivery;
@@ -54,10 +55,10 @@ struct Leaving {
 struct Undelivered {
     client: Arc<Identity>,
     session: SessionId,
-    /// The Session's number in the store.
-    number: u64,
+    /// The name under which the store keeps them, if it keeps the Session.
+    owner: Option<Owner>,
     /// With their names in the store.
-    deliveries: VecDeque<(u64, Delivery)>,
+    deliveries: VecDeque<(Option<NonZeroU64>, Delivery)>,
     /// The size of their messages, in total.
     bytes: usize,
 }
@@ -184,13 +185,13 @@ impl Remains {
         router: &mut Router,
         ground: &mut Ground,
         client: Arc<Identity>,
-        (session, number): (SessionId, u64),
-        deliveries: Vec<(u64, Delivery)>,
+        (session, owner): (SessionId, Option<Owner>),
+        deliveries: Vec<(Option<NonZeroU64>, Delivery)>,
         turn: &mut Turn,
     ) {
         let deliveries = deliveries.into();
-        let mut undelivered = Undelivered { client, session, number, deliveries, bytes: 0 };
-        let count = if number > 0 { usize::MAX } else { self.left };
+        let mut undelivered = Undelivered { client, session, owner, deliveries, bytes: 0 };
+        let count = if owner.is_some() { usize::MAX } else { self.left };
         self.pass_on_some(router, ground, &mut undelivered, count, turn);
         if !undelivered.deliveries.is_empty() {
             let sizes = undelivered.deliveries.iter().map(|(_, delivery)| delivery.message.size());
@@ -209,14 +210,14 @@ impl Remains {
     ) {
         let count = count.min(undelivered.deliveries.len());
         self.left = self.left.saturating_sub(count);
-        let owner = Owner::Session(undelivered.number);
         for (sequence, delivery) in undelivered.deliveries.drain(..count) {
             ground.work.add(1);
             let size = delivery.message.size();
             undelivered.bytes = undelivered.bytes.saturating_sub(size);
             if delivery.group.is_some() {
                 router.shared.return_to_group(ground, undelivered.session, delivery, turn);
-                if sequence > 0 {
+                if let (Some(owner), Some(sequence)) = (undelivered.owner, sequence) {
+                    let sequence = sequence.get();
                     // After the record of whoever has it now.
                     ground.clients.rounds.keep_behind_round(StoreOp::Finished { owner, sequence });
                 }

@@ -2,6 +2,7 @@
 //! they are read once more, for the other members.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use midge_codec::QoS;
@@ -60,10 +61,10 @@ impl Remains {
         id: SessionId,
         turn: &mut Turn,
     ) {
-        if session.number() == 0 {
+        let Some(number) = session.number().map(NonZeroU64::get) else {
             return turn.fx.disowned.push(Arc::clone(session.identity()));
-        }
-        self.note_unsettled_end(ground, &session);
+        };
+        self.note_unsettled_end(ground, &session, number);
         let outgoing = session.outgoing();
         if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.stored_of_groups() > 0) {
             let queue = EndingQueue {
@@ -75,13 +76,12 @@ impl Remains {
                 held: None,
             };
             let (from, sent_before) = (outgoing.stored_from(), queue.sent.to_store());
-            self.queues.by_number.insert(session.number(), queue);
+            self.queues.by_number.insert(number, queue);
             // Until then it stays in the store, as a Session that does not outlive its Network
             // Connection.
             session.set_expiry_seconds(0);
             session.set_will(None);
-            let number = session.number();
-            let op = StoreOp::Session(Box::new(record_of(&session, 0)));
+            let op = StoreOp::Session(Box::new(record_of(&session, number, None)));
             ground.clients.rounds.keep_behind_round(op);
             let op = StoreOp::Detached { session: number, at: turn.now, sent_before };
             ground.clients.rounds.keep_behind_round(op);
@@ -91,7 +91,7 @@ impl Remains {
         let dropped = outgoing.map_or(0, |outgoing| outgoing.stored_messages() as u64);
         let party = Party::Former(session.identity());
         ground.clients.note_drops(party, "", DropReason::SessionEnded, dropped, turn);
-        ground.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(session.number())));
+        ground.clients.rounds.keep_behind_round(StoreOp::Ended(Owner::Session(number)));
     }
 
     /// Passes on fetched messages of a Session that has ended.

@@ -56,12 +56,17 @@ impl UnsettledEnds {
 }
 
 impl Remains {
-    /// Notes that a Session has ended; the store is told so in this round.
-    pub(crate) fn note_unsettled_end(&mut self, ground: &mut Ground, session: &Session) {
+    /// Notes that a Session with this number in the store has ended; the store is told so in this
+    /// round.
+    pub(crate) fn note_unsettled_end(
+        &mut self,
+        ground: &mut Ground,
+        session: &Session,
+        number: u64,
+    ) {
         let (client, durability) = (session.identity(), session.durability());
         self.unsettled.note(&client.client_id, durability);
-        let held = Held::Ended(Arc::clone(client), session.number());
-        ground.clients.rounds.hold(held, durability);
+        ground.clients.rounds.hold(Held::Ended(Arc::clone(client), number), durability);
     }
 
     /// Notes that the store knows of the end of a Session. After the last one, any worker may have

@@ -11,6 +11,7 @@ pub(crate) mod traffic;
 pub(crate) mod walking;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -190,8 +191,8 @@ impl Retained {
     }
 
     /// Removes the message at this node if it has expired; returns the number that the store knows
-    /// it by, or 0.
-    pub(crate) fn expire(&mut self, node: u32, now: Timestamp) -> u64 {
+    /// it by, if it does.
+    pub(crate) fn expire(&mut self, node: u32, now: Timestamp) -> Option<NonZeroU64> {
         let number = self.tree.remove_expired(node, now);
         self.prune_if_many();
         number
@@ -259,10 +260,12 @@ impl Retained {
         {
             // A PUBREC that refuses ends the handshake.
             let session = ground.clients.session_mut(slot);
-            let (number, promised) = (session.number(), session.release(packet_id));
-            if number > 0 && promised > Some(Durability::Memory) {
+            let promised = session.release(packet_id);
+            if let Some(number) = session.number()
+                && promised > Some(Durability::Memory)
+            {
                 // The Session may have come into the store meanwhile, with this identifier.
-                let op = StoreOp::Released { session: number, packet_id };
+                let op = StoreOp::Released { session: number.get(), packet_id };
                 ground.clients.rounds.keep_behind_round(op);
             }
         }
@@ -307,37 +310,36 @@ impl Retained {
         let durability = message.attributes().durability;
         let is_stored = rounds.has_store() && change.is_kept && durability > Durability::Memory;
         if is_stored {
-            let number = if change.number > 0 { change.number } else { ground.numbers.next(now) };
-            let message = message.clone();
-            rounds.keep(StoreOp::Keep { number, what: Kept::Retained, message });
-            self.tree.set_number(change.node, number);
-        } else if change.number > 0 {
-            rounds.keep(StoreOp::Unkeep { number: change.number });
+            let number = change.number.unwrap_or_else(|| ground.numbers.next(now));
+            let (what, message) = (Kept::Retained, message.clone());
+            rounds.keep(StoreOp::Keep { number: number.get(), what, message });
+            self.tree.set_number(change.node, Some(number));
+        } else if let Some(number) = change.number {
+            rounds.keep(StoreOp::Unkeep { number: number.get() });
             if change.is_kept {
-                self.tree.set_number(change.node, 0);
+                self.tree.set_number(change.node, None);
             }
         }
     }
 
     /// Handles the expiry of a retained message when it is due.
     pub(crate) fn expire_at(&mut self, ground: &mut Ground, node: u32, now: Timestamp) {
-        let number = self.expire(node, now);
-        if number > 0 {
-            ground.clients.rounds.keep(StoreOp::Unkeep { number });
+        if let Some(number) = self.expire(node, now) {
+            ground.clients.rounds.keep(StoreOp::Unkeep { number: number.get() });
         }
     }
 
-    /// Restores a retained message that the store has kept, at its home.
     /// Makes room for this many messages that the store has kept.
     pub(crate) fn reserve(&mut self, messages: usize) {
         self.tree.reserve(messages);
     }
 
+    /// Restores a retained message that the store has kept, at its home.
     pub(crate) fn restore(&mut self, ground: &mut Ground, number: u64, message: &Message) {
         // Keeping it was promised when it came, whatever the limits are now.
         let change = self.put(message, &mut ground.timers);
         match change.is_kept {
-            true => self.tree.set_number(change.node, number),
+            true => self.tree.set_number(change.node, NonZeroU64::new(number)),
             false => ground.clients.rounds.keep(StoreOp::Unkeep { number }),
         }
     }

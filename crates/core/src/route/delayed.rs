@@ -89,7 +89,7 @@ impl Router {
             ground.clients.note_drop(Party::Publisher(publisher), topic, reason, turn);
             return Err(reason);
         }
-        let number = ground.numbers.next(turn.now);
+        let number = ground.numbers.next(turn.now).get();
         let message = publication.share();
         if is_stored {
             let (what, message) = (Kept::Delayed(at), message.clone());

@@ -151,7 +151,7 @@ impl Router {
         let clients = &ground.clients;
         let is_stored = |subscriber: &Subscriber| {
             let session = clients.session(subscriber.session);
-            subscriber.options.qos() > QoS::AtMostOnce && session.number() > 0
+            subscriber.options.qos() > QoS::AtMostOnce && session.is_stored()
         };
         self.scratch.matched().iter().any(|&node| {
             clients.rounds.any_stores(ground.tree.remote_workers(node))

@@ -6,7 +6,7 @@ pub(crate) mod own_filters;
 pub(crate) mod sent_ahead;
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, SubscriptionOptions};
@@ -16,6 +16,7 @@ use crate::base::identity::{ConnectionId, GroupId, Identity, SessionId};
 use crate::base::message::Message;
 use crate::base::time::Timestamp;
 use crate::boundary::peer_messages::QuestionId;
+use crate::boundary::store_records::Owner;
 use crate::session::outgoing::{Extent, Outgoing};
 use crate::session::own_filters::OwnFilters;
 
@@ -35,8 +36,8 @@ pub(crate) struct Session {
     attached: Option<ConnectionId>,
     identity: Arc<Identity>,
     outgoing: Option<Box<Outgoing>>,
-    /// Its number in the store; 0 if it is not kept there.
-    number: u64,
+    /// Its number in the store; `None` if it is not kept there.
+    number: Option<NonZeroU64>,
     generation: u32,
     /// Whether it only keeps the slot of one that has ended.
     is_over: bool,
@@ -131,7 +132,7 @@ impl Session {
         Self {
             identity,
             generation,
-            number: 0,
+            number: None,
             is_counted: false,
             attached: None,
             arriving: None,
@@ -166,10 +167,22 @@ impl Session {
         &self.identity
     }
 
-    /// Its number in the store; 0 if it is not kept there.
+    /// Its number in the store; `None` if it is not kept there.
     #[inline]
-    pub(crate) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> Option<NonZeroU64> {
         self.number
+    }
+
+    /// Whether the store keeps it.
+    #[inline]
+    pub(crate) fn is_stored(&self) -> bool {
+        self.number.is_some()
+    }
+
+    /// The name under which the store keeps messages for it.
+    #[inline]
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.number.map(|number| Owner::Session(number.get()))
     }
 
     pub(crate) fn generation(&self) -> u32 {
@@ -268,8 +281,8 @@ impl Session {
         self.is_counted = is_counted;
     }
 
-    /// Gives it a number in the store.
-    pub(crate) fn set_number(&mut self, number: u64) {
+    /// Sets its number in the store, if it is kept there.
+    pub(crate) fn set_number(&mut self, number: Option<NonZeroU64>) {
         self.number = number;
     }
 
@@ -387,7 +400,7 @@ impl Session {
 
     /// The queue and in-flight window; made when first needed.
     pub(crate) fn make_outgoing(&mut self, extent: Extent) -> &mut Outgoing {
-        let is_stored = self.number > 0;
+        let is_stored = self.is_stored();
         self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new(extent, is_stored)))
     }
 }

@@ -8,6 +8,7 @@ mod streams;
 mod window;
 
 use std::collections::VecDeque;
+use std::num::{NonZeroU16, NonZeroU64};
 
 use midge_codec::{PacketIdentifier, QoS};
 
@@ -29,8 +30,8 @@ pub(crate) use window::{Extent, InFlight, Stage};
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) delivery: Delivery,
-    /// Its name in the store; 0 if it is not kept there.
-    pub(crate) sequence: u64,
+    /// Its name in the store; `None` if it is not kept there.
+    pub(crate) sequence: Option<NonZeroU64>,
     /// Whether it was sent on an earlier Network Connection.
     pub(crate) was_sent: WasSent,
     /// The message may be sent once this round is confirmed.
@@ -50,7 +51,7 @@ pub(crate) struct Outgoing {
     last_packet_id: u16,
     /// The largest Receive Maximum of earlier Network Connections on which something may have been
     /// sent that is not complete.
-    earlier_window: u16,
+    earlier_window: Option<NonZeroU16>,
     extent: Extent,
     stored: StoredQueue,
 }
@@ -82,7 +83,7 @@ impl Outgoing {
             queue_bytes: 0,
             expiring: Expiring::default(),
             last_packet_id: 0,
-            earlier_window: 0,
+            earlier_window: None,
             extent,
             stored: StoredQueue::new(is_stored),
         }
@@ -96,16 +97,16 @@ impl Outgoing {
     }
 
     /// The largest Receive Maximum of earlier Network Connections on which something may have been
-    /// sent that is not complete; 0 if there is nothing.
-    pub(crate) fn earlier_window(&self) -> u16 {
+    /// sent that is not complete.
+    pub(crate) fn earlier_window(&self) -> Option<NonZeroU16> {
         let is_idle =
             self.in_flight.len() == 0 && self.queue.is_empty() && self.stored.messages == 0;
-        if is_idle { 0 } else { self.earlier_window }
+        self.earlier_window.filter(|_| !is_idle)
     }
 
     /// Notes that as many messages as this may be under way to the Client, whatever it accepts
     /// later.
-    pub(crate) fn note_window(&mut self, receive_maximum: u16) {
+    pub(crate) fn note_window(&mut self, receive_maximum: Option<NonZeroU16>) {
         self.earlier_window = self.earlier_window().max(receive_maximum);
     }
 
@@ -125,9 +126,9 @@ impl Outgoing {
     }
 
     /// Whether a message may be sent now without overtaking one of its stream that has waited
-    /// longer. `sequence` is its name in the store, or 0.
+    /// longer. `sequence` is its name in the store, if it is kept there.
     #[inline]
-    pub(crate) fn may_send_at_once(&self, sequence: u64, way: Way) -> bool {
+    pub(crate) fn may_send_at_once(&self, sequence: Option<NonZeroU64>, way: Way) -> bool {
         let nothing_waits = self.queue.is_empty() && self.stored.messages == 0;
         way.has_output
             && (nothing_waits || way.has_others && self.only_others_wait(way.stream))
@@ -149,9 +150,10 @@ impl Outgoing {
         usize::from(messages.min(most))
     }
 
-    fn has_packet_identifier(&self, sequence: u64) -> bool {
-        sequence == 0
-            || self.may_be_sent(sequence) && self.is_free(stored_packet_identifier(sequence))
+    fn has_packet_identifier(&self, sequence: Option<NonZeroU64>) -> bool {
+        sequence.is_none_or(|sequence| {
+            self.may_be_sent(sequence.get()) && self.is_free(stored_packet_identifier(sequence))
+        })
     }
 
     /// Checks whether one more message of `bytes` bytes may wait. The error says which limit
@@ -168,9 +170,11 @@ impl Outgoing {
     }
 
     /// Gives out the sequence of the next message that is kept in the store.
-    pub(crate) fn next_sequence(&mut self) -> u64 {
-        self.stored.last += 1 + u64::from(std::mem::take(&mut self.stored.skipped));
-        self.stored.last
+    pub(crate) fn next_sequence(&mut self) -> NonZeroU64 {
+        let skipped = u64::from(std::mem::take(&mut self.stored.skipped));
+        let sequence = NonZeroU64::MIN.saturating_add(self.stored.last + skipped);
+        self.stored.last = sequence.get();
+        sequence
     }
 
     /// Puts a message at the end of the queue. A message that is in the store stays there only, if
@@ -181,8 +185,10 @@ impl Outgoing {
             && self.stored.messages == 0
             && self.queue.len() < Self::HEAD_MESSAGES
             && self.queue_bytes < Self::HEAD_BYTES;
-        if waiting.sequence > 0 && !is_head {
-            return self.stored.count(waiting.sequence, &waiting.delivery);
+        if let Some(sequence) = waiting.sequence
+            && !is_head
+        {
+            return self.stored.count(sequence, &waiting.delivery);
         }
         self.queue_bytes += waiting.delivery.message.size();
         self.expiring.add(waiting.delivery.message.attributes().expires_at);
@@ -208,14 +214,14 @@ impl Outgoing {
     pub(crate) fn begin(
         &mut self,
         delivery: Delivery,
-        sequence: u64,
+        sequence: Option<NonZeroU64>,
         stream: ConnectionId,
     ) -> PacketIdentifier {
         let packet_id = match sequence {
-            0 => self.free_packet_identifier(),
-            sequence => stored_packet_identifier(sequence),
+            None => self.free_packet_identifier(),
+            Some(sequence) => stored_packet_identifier(sequence),
         };
-        self.stored.last_sent = self.stored.last_sent.max(sequence);
+        self.stored.last_sent = self.stored.last_sent.max(sequence.map_or(0, NonZeroU64::get));
         let exactly_once = delivery.qos == QoS::ExactlyOnce;
         let stage = if exactly_once { Stage::PubRec } else { Stage::PubAck };
         let bytes = (delivery.message.size() + Self::IN_FLIGHT_BYTES) as u32;
@@ -253,7 +259,7 @@ impl Outgoing {
         &mut self,
         round: Round,
         is_confirmed: impl Fn(Round) -> bool,
-    ) -> Vec<(u64, Delivery)> {
+    ) -> Vec<(Option<NonZeroU64>, Delivery)> {
         self.note_all_sent();
         self.leave_unconfirmed_of_groups(round, is_confirmed);
         self.queue_bytes = 0;
@@ -273,16 +279,19 @@ impl Outgoing {
     /// Notes of everything in memory whether it may have been sent.
     fn note_all_sent(&mut self) {
         let Self { in_flight, queue, stored, .. } = self;
-        let under_way = in_flight.iter().filter(|it| it.sequence > 0 && it.delivery.is_some());
-        under_way.for_each(|entry| stored.sent.note(entry.sequence));
-        for waiting in queue.iter().filter(|waiting| waiting.sequence > 0) {
-            stored.sent.note_unsent(waiting.sequence, waiting.was_sent);
+        let under_way = in_flight.iter().filter(|it| it.delivery.is_some());
+        let under_way = under_way.filter_map(|entry| entry.sequence);
+        under_way.for_each(|sequence| stored.sent.note(sequence.get()));
+        for waiting in queue {
+            if let Some(sequence) = waiting.sequence {
+                stored.sent.note_unsent(sequence.get(), waiting.was_sent);
+            }
         }
     }
 
     fn leave_unconfirmed_of_groups(&mut self, round: Round, is_confirmed: impl Fn(Round) -> bool) {
         let must_stay = |waiting: &Waiting| {
-            let is_of_group = waiting.sequence > 0 && waiting.delivery.group.is_some();
+            let is_of_group = waiting.sequence.is_some() && waiting.delivery.group.is_some();
             is_of_group && waiting.hold.is_some_and(|hold| !is_confirmed(hold))
         };
         if !self.queue.iter().any(must_stay) {
@@ -291,11 +300,13 @@ impl Outgoing {
         let (staying, leaving) = self.queue.drain(..).partition::<Vec<_>, _>(must_stay);
         self.queue = leaving.into();
         for waiting in staying {
-            self.stored.count(waiting.sequence, &waiting.delivery);
+            if let Some(sequence) = waiting.sequence {
+                self.stored.count(sequence, &waiting.delivery);
+            }
         }
         let under_way = self.in_flight.iter().map(|entry| entry.sequence);
         let sequences = under_way.chain(self.queue.iter().map(|waiting| waiting.sequence));
-        let sequences = sequences.filter(|&sequence| sequence > 0);
+        let sequences = sequences.flatten().map(NonZeroU64::get);
         self.stored.given_back.extend(sequences.map(|sequence| (sequence, round)));
     }
 
@@ -306,7 +317,7 @@ impl Outgoing {
         &mut self,
         round: Round,
         is_confirmed: impl Fn(Round) -> bool,
-    ) -> Vec<(u64, Delivery)> {
+    ) -> Vec<(Option<NonZeroU64>, Delivery)> {
         // A message that may have been sent goes to nobody else. One whose round is not confirmed
         // may be void after a crash: it stays where it counts with its round.
         let is_movable = |waiting: &Waiting| {
@@ -318,8 +329,8 @@ impl Outgoing {
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
         let given_back = &mut self.stored.given_back;
         given_back.retain(|_, round| !is_confirmed(*round));
-        let sequences = shared.iter().map(|waiting| waiting.sequence);
-        given_back.extend(sequences.filter(|&it| it > 0).map(|sequence| (sequence, round)));
+        let sequences = shared.iter().filter_map(|waiting| waiting.sequence);
+        given_back.extend(sequences.map(|sequence| (sequence.get(), round)));
         shared.into_iter().map(|waiting| (waiting.sequence, waiting.delivery)).collect()
     }
 
@@ -335,9 +346,9 @@ impl Outgoing {
 
     /// Messages that wait or are under way, and that the store does not keep.
     pub(crate) fn volatile_messages(&self) -> usize {
-        let is_volatile = |entry: &&InFlight| entry.sequence == 0 && entry.delivery.is_some();
+        let is_volatile = |entry: &&InFlight| entry.sequence.is_none() && entry.delivery.is_some();
         let under_way = self.in_flight.iter().filter(is_volatile).count();
-        under_way + self.queue.iter().filter(|waiting| waiting.sequence == 0).count()
+        under_way + self.queue.iter().filter(|waiting| waiting.sequence.is_none()).count()
     }
 
     pub(crate) fn in_flight_len(&self) -> usize {
@@ -368,6 +379,7 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::num::{NonZeroU16, NonZeroU64};
     use std::sync::Arc;
 
     use midge_codec::QoS;
@@ -402,16 +414,16 @@ mod tests {
         Delivery { message, qos, retain: false, identifiers: Identifiers::None, group: None }
     }
 
-    fn waiting(delivery: Delivery, sequence: u64) -> Waiting {
+    fn waiting(delivery: Delivery, sequence: Option<NonZeroU64>) -> Waiting {
         Waiting { delivery, sequence, was_sent: WasSent::No, hold: None, stream: 0 }
     }
 
     #[test]
     fn packet_identifiers_in_flight_are_never_reused() {
         let mut outgoing = Outgoing::new(extent(3), false);
-        let first = outgoing.begin(delivery(b"stuck"), 0, STREAM);
+        let first = outgoing.begin(delivery(b"stuck"), None, STREAM);
         for _ in 0..70_000 {
-            let next = outgoing.begin(delivery(b"x"), 0, STREAM);
+            let next = outgoing.begin(delivery(b"x"), None, STREAM);
             assert_ne!(next, first);
             assert!(outgoing.finish(next, Stage::PubAck).is_some());
         }
@@ -424,7 +436,7 @@ mod tests {
         let put = |outgoing: &mut Outgoing, payload: &[u8]| {
             let delivery = delivery(payload);
             outgoing.check_room(delivery.message.size(), &limits)?;
-            outgoing.enqueue(waiting(delivery, 0), true);
+            outgoing.enqueue(waiting(delivery, None), true);
             Ok(())
         };
         put(&mut outgoing, b"1234").unwrap();
@@ -442,7 +454,7 @@ mod tests {
         let mut outgoing = Outgoing::new(extent(2), true);
         for payload in [b"1", b"2", b"3"] {
             let sequence = outgoing.next_sequence();
-            outgoing.enqueue(waiting(delivery(payload), sequence), true);
+            outgoing.enqueue(waiting(delivery(payload), Some(sequence)), true);
         }
         let Waiting { delivery: first, sequence, .. } = outgoing.dequeue(|_| true).unwrap();
         let packet_id = outgoing.begin(first, sequence, STREAM);
@@ -473,8 +485,8 @@ mod tests {
     #[test]
     fn the_window_that_a_client_had_counts_and_not_the_limit_of_today() {
         use WasSent::{No, Perhaps};
-        for (window, expected) in [(3, [Perhaps, Perhaps, Perhaps, No]), (0, [Perhaps, No, No, No])]
-        {
+        let known = (NonZeroU16::new(3), [Perhaps, Perhaps, Perhaps, No]);
+        for (window, expected) in [known, (None, [Perhaps, No, No, No])] {
             let mut outgoing = Outgoing::new(extent(1), true);
             let queue = RecoveredQueue {
                 first: 1,
@@ -495,7 +507,7 @@ mod tests {
         let mut outgoing = Outgoing::new(extent(9), true);
         for payload in [b"1", b"2", b"3"] {
             let sequence = outgoing.next_sequence();
-            outgoing.enqueue(waiting(delivery(payload), sequence), true);
+            outgoing.enqueue(waiting(delivery(payload), Some(sequence)), true);
         }
         let overtaking = outgoing.queue.remove(1).unwrap();
         outgoing.begin(overtaking.delivery, overtaking.sequence, STREAM);
@@ -517,11 +529,11 @@ mod tests {
             let queue = RecoveredQueue { first: 5, next: 5, sent_before, ..<_>::default() };
             let was_connected = sent_before == u64::MAX;
             let now = crate::base::time::Timestamp::from_millis(now);
-            outgoing.restore(&queue, was_connected, 2, 2, now);
+            outgoing.restore(&queue, was_connected, NonZeroU16::new(2), 2, now);
             assert_eq!(outgoing.last_sequence(), 4, "what the store has ends there");
             let (sequence, delivery) = (outgoing.next_sequence(), delivery(b"x"));
-            let stored = outgoing.begin(delivery.clone(), sequence, STREAM).get();
-            (stored, outgoing.begin(delivery, 0, STREAM).get())
+            let stored = outgoing.begin(delivery.clone(), Some(sequence), STREAM).get();
+            (stored, outgoing.begin(delivery, None, STREAM).get())
         };
         let far = Outgoing::STORED_PACKET_IDS / 4;
         let (stored, other) = next_ids(u64::MAX, 1_000_000);
@@ -536,7 +548,7 @@ mod tests {
     fn an_answer_for_a_connection_that_is_gone_does_not_count() {
         let mut outgoing = Outgoing::new(extent(2), true);
         let sequence = outgoing.next_sequence();
-        outgoing.enqueue(waiting(delivery(b"1"), sequence), false);
+        outgoing.enqueue(waiting(delivery(b"1"), Some(sequence)), false);
         assert_eq!(outgoing.begin_fetch(7), Some(1));
         outgoing.leave_to_store();
         outgoing.resume(extent(2));
@@ -548,24 +560,24 @@ mod tests {
     #[test]
     fn what_was_under_way_goes_first_and_within_the_new_window() {
         let mut outgoing = Outgoing::new(extent(3), false);
-        let ids: Vec<_> = (0..3).map(|_| outgoing.begin(delivery(b"x"), 0, STREAM)).collect();
+        let ids: Vec<_> = (0..3).map(|_| outgoing.begin(delivery(b"x"), None, STREAM)).collect();
         outgoing.resume(extent(1));
-        assert!(!outgoing.may_send_at_once(0, WAY));
+        assert!(!outgoing.may_send_at_once(None, WAY));
         assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[0]);
         assert!(outgoing.next_unsent().is_none(), "the window is full");
         outgoing.finish(ids[1], Stage::PubAck).unwrap(); // late: it was not sent again yet
         assert!(outgoing.next_unsent().is_none());
         outgoing.finish(ids[0], Stage::PubAck).unwrap();
         assert_eq!(outgoing.next_unsent().unwrap().packet_id, ids[2]);
-        assert!(!outgoing.may_send_at_once(0, WAY));
+        assert!(!outgoing.may_send_at_once(None, WAY));
         outgoing.finish(ids[2], Stage::PubAck).unwrap();
-        assert!(outgoing.may_send_at_once(0, WAY));
+        assert!(outgoing.may_send_at_once(None, WAY));
     }
 
     #[test]
     fn an_acknowledgement_of_the_wrong_kind_ends_nothing() {
         let mut outgoing = Outgoing::new(extent(1), false);
-        let packet_id = outgoing.begin(delivery(b"x"), 0, STREAM);
+        let packet_id = outgoing.begin(delivery(b"x"), None, STREAM);
         assert!(outgoing.finish(packet_id, Stage::PubComp).is_none());
         assert!(outgoing.finish(packet_id, Stage::PubAck).is_some());
         assert!(outgoing.finish(packet_id, Stage::PubAck).is_none());

@@ -2,6 +2,7 @@
 //! decides who gets the messages.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 
 use crate::base::expiring::Expiring;
 use crate::base::limits::Limits;
@@ -13,8 +14,8 @@ use crate::boundary::store_records::Round;
 #[derive(Debug)]
 pub(crate) struct BacklogEntry {
     pub(crate) message: Message,
-    /// Its name in the store; 0: none.
-    pub(crate) sequence: u64,
+    /// Its name in the store; `None` if it is not kept there.
+    pub(crate) sequence: Option<NonZeroU64>,
     /// The message may go on only once this round is confirmed.
     pub(crate) hold: Option<Round>,
 }

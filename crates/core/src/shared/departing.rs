@@ -33,8 +33,10 @@ impl Shared {
                 continue;
             };
             for kept in group.backlog.take_void(|round| rounds.is_void(round)) {
-                if kept.hold.is_some_and(|round| rounds.members().contains(round.worker)) {
-                    let (owner, sequence) = (Owner::Group(number), kept.sequence);
+                if let Some(sequence) = kept.sequence
+                    && kept.hold.is_some_and(|round| rounds.members().contains(round.worker))
+                {
+                    let (owner, sequence) = (Owner::Group(number), sequence.get());
                     rounds.keep(StoreOp::Finished { owner, sequence });
                 }
                 dropped.push(kept);

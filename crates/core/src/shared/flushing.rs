@@ -82,8 +82,9 @@ impl Shared {
         let origin = ground.clients.rounds.leave_origin();
         for BacklogEntry { message, sequence, .. } in released {
             self.give_out(ground, id, &Publication::of(&message), Tried::default(), turn);
-            if sequence > 0 {
-                let op = StoreOp::Finished { owner: Owner::Group(id.number), sequence };
+            if let Some(sequence) = sequence {
+                let (owner, sequence) = (Owner::Group(id.number), sequence.get());
+                let op = StoreOp::Finished { owner, sequence };
                 ground.clients.rounds.keep_behind_round(op);
             }
         }

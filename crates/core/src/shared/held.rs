@@ -11,6 +11,6 @@ impl SharedGroups {
     /// How many messages wait for a member and are not kept by the store.
     pub(crate) fn volatile_messages(&self) -> usize {
         let kept = self.groups.values().flat_map(|group| group.backlog.iter());
-        kept.filter(|kept| kept.sequence == 0).count()
+        kept.filter(|kept| kept.sequence.is_none()).count()
     }
 }

@@ -15,6 +15,8 @@ pub(crate) use presence::Presences;
 pub(crate) mod backlog;
 pub(crate) mod members;
 
+use std::num::NonZeroU64;
+
 use hashbrown::HashMap;
 use midge_codec::QoS;
 
@@ -123,6 +125,7 @@ impl SharedGroups {
     /// Restores a message that the store has kept for a group.
     pub(crate) fn restore_message(&mut self, id: GroupId, message: Message, sequence: u64) {
         if let Some(group) = self.get(id) {
+            let sequence = NonZeroU64::new(sequence);
             group.backlog.push(BacklogEntry { message, sequence, hold: None });
         }
     }
@@ -170,19 +173,19 @@ impl SharedGroups {
 }
 
 impl Group {
-    /// Keeps a message; returns its name in the store, or 0 if it is not kept there.
+    /// Keeps a message; returns its name in the store, if it is kept there, too.
     fn keep(
         &mut self,
         message: Message,
         hold: Option<Round>,
         limits: &Limits,
-    ) -> Result<u64, DropReason> {
+    ) -> Result<Option<NonZeroU64>, DropReason> {
         if !self.backlog.can_keep(message.size(), limits) {
             return Err(DropReason::SharedBacklogFull);
         }
         let is_stored = self.is_stored && message.attributes().durability > Durability::Memory;
-        self.last_sequence += u64::from(is_stored);
-        let sequence = if is_stored { self.last_sequence } else { 0 };
+        let sequence = is_stored.then(|| NonZeroU64::MIN.saturating_add(self.last_sequence));
+        self.last_sequence = sequence.map_or(self.last_sequence, NonZeroU64::get);
         let hold = hold.filter(|_| is_stored);
         self.backlog.push(BacklogEntry { message, sequence, hold });
         Ok(sequence)
@@ -205,8 +208,8 @@ impl Shared {
         for kept in self.groups.take_expired(id, turn.now) {
             let topic = kept.message.topic();
             ground.clients.note_drop(Party::Nobody, topic, DropReason::Expired, turn);
-            if kept.sequence > 0 {
-                let (owner, sequence) = (Owner::Group(id.number), kept.sequence);
+            if let Some(sequence) = kept.sequence {
+                let (owner, sequence) = (Owner::Group(id.number), sequence.get());
                 ground.clients.rounds.keep(StoreOp::Finished { owner, sequence });
             }
         }
@@ -225,7 +228,7 @@ impl Shared {
         let number = match self.groups.by_name.get(&key) {
             Some(&number) => number,
             None => {
-                let number = ground.numbers.next(turn.now);
+                let number = ground.numbers.next(turn.now).get();
                 self.make_group(ground, key, number, turn);
                 number
             }
@@ -460,8 +463,8 @@ impl Shared {
             }
         };
         match kept {
-            Ok(0) => (),
-            Ok(sequence) => {
+            Ok(None) => (),
+            Ok(Some(sequence)) => {
                 let delivery = Delivery {
                     message: publication.share(),
                     qos: publication.attributes.qos,
@@ -470,7 +473,7 @@ impl Shared {
                     group: Some(id),
                 };
                 let owner = Owner::Group(id.number);
-                ground.clients.rounds.keep_message(owner, sequence, &delivery);
+                ground.clients.rounds.keep_message(owner, sequence.get(), &delivery);
             }
             Err(reason) => {
                 // The member that was tried last stands for all of them, if it is known here.

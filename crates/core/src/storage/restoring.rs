@@ -2,7 +2,7 @@
 //! shared subscriptions, retained and delayed messages. Nothing is sent meanwhile; whatever has
 //! become due is handled at the first timer.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use midge_codec::{ReasonCode, SubscriptionOptions};
@@ -142,7 +142,7 @@ impl Core {
         let extent = self.ground.clients.extent(u16::MAX);
         self.ground.clients.count_in(slot);
         let session = self.ground.clients.session_mut(slot);
-        session.set_number(record.number);
+        session.set_number(NonZeroU64::new(record.number));
         session.promise(Durability::Fsync);
         session.set_expiry_seconds(record.expiry_seconds);
         for packet_id in awaiting_release {
@@ -181,8 +181,11 @@ impl Core {
         let sent_before = session.outgoing().map(|outgoing| outgoing.sent().to_store());
         // Without a queue, it is not known either what was sent: the queue may be in a damaged part
         // of the store.
-        let (session, sent_before) = (session.number(), sent_before.unwrap_or(u64::MAX));
-        self.ground.clients.rounds.keep(StoreOp::Detached { session, at, sent_before });
+        let sent_before = sent_before.unwrap_or(u64::MAX);
+        if let Some(number) = session.number() {
+            let op = StoreOp::Detached { session: number.get(), at, sent_before };
+            self.ground.clients.rounds.keep(op);
+        }
     }
 
     /// Restores a Will Message and sets its timer: with no delay it is due at once, since the
@@ -218,13 +221,9 @@ impl Core {
         let request = match request {
             Ok(request) => request,
             Err(reason_code) => {
-                let session = self.ground.clients.session(slot).number();
-                turn.fx.events.push(Event::Subscribed {
-                    client,
-                    filter: filter.clone(),
-                    reason_code,
-                });
-                return self.ground.clients.rounds.keep(StoreOp::Unsubscribed { session, filter });
+                self.ground.clients.forget_subscription(slot, &filter);
+                turn.fx.events.push(Event::Subscribed { client, filter, reason_code });
+                return;
             }
         };
         if request.kind != RequestKind::Plain {

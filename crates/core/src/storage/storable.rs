@@ -5,6 +5,8 @@
 //!
 //! Nothing here changes anything or decides about a Client.
 
+use std::num::NonZeroU64;
+
 use midge_codec::PacketIdentifier;
 
 use crate::base::identity::{BROKER_CLIENT_ID, PROGRAM_CLIENT_ID_PREFIX, is_reserved_client_id};
@@ -102,7 +104,7 @@ pub fn check_group(name: &str, filter: &str) -> Result<(), &'static str> {
 /// of those that its Client has taken over (PUBREC) have the same. Sequence 0 has none: sequences
 /// begin at 1.
 pub fn packet_identifier(sequence: u64) -> Option<PacketIdentifier> {
-    (sequence > 0).then(|| stored_packet_identifier(sequence))
+    NonZeroU64::new(sequence).map(stored_packet_identifier)
 }
 
 /// Takes every Client for a bridge, which may write its state: whether it was one is not kept.

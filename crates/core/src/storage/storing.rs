@@ -1,6 +1,8 @@
 //! What the store answers: receipts, confirmations and fetched messages; and the Clients that were
 //! not answered because it is full.
 
+use std::num::NonZeroU64;
+
 use midge_codec::{QoS, ReasonCode};
 
 use crate::base::delivery::Delivery;
@@ -95,7 +97,7 @@ impl Core {
         match fetched.owner {
             Owner::Group(number) => self.restore_group_backlog(number, fetched, turn),
             Owner::Session(number) => match self.ground.clients.slot_of(fetched.session) {
-                Some(slot) if self.ground.clients.session(slot).number() == number => {
+                Some(slot) if self.ground.clients.session(slot).owner() == Some(fetched.owner) => {
                     self.take_fetched(slot, fetched, turn);
                 }
                 _ => self.remains.pass_on_fetched(
@@ -126,7 +128,7 @@ impl Core {
                         let (receiver, reason) = (Party::Receiver(slot), DropReason::PeerGone);
                         let topic = stored.message.topic();
                         self.ground.clients.note_drop(receiver, topic, reason, turn);
-                        self.ground.clients.forget_stored(slot, sequence);
+                        self.ground.clients.forget_stored(slot, NonZeroU64::new(sequence));
                     }
                     Some(stored) => {
                         deliveries.push((sequence, self.router.delivery_of(stored), round));
@@ -138,7 +140,7 @@ impl Core {
                             DropReason::Damaged,
                             turn,
                         );
-                        self.ground.clients.forget_stored(slot, sequence);
+                        self.ground.clients.forget_stored(slot, NonZeroU64::new(sequence));
                     }
                 }
             }

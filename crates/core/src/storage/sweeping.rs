@@ -1,5 +1,7 @@
 //! Pages of a queue in the store that is searched for what has expired.
 
+use std::num::NonZeroU64;
+
 use crate::base::drop_reason::DropReason;
 use crate::base::identity::SessionSlot;
 use crate::boundary::store_records::{Fetched, FetchedEntry, StoredDelivery};
@@ -42,7 +44,7 @@ impl Core {
             let topic = delivery.message.topic();
             self.ground.clients.note_drop(Party::Receiver(slot), topic, DropReason::Expired, turn);
             self.ground.clients.note_failure(slot, group);
-            self.ground.clients.forget_stored(slot, sequence);
+            self.ground.clients.forget_stored(slot, NonZeroU64::new(sequence));
         }
         if goes_on {
             self.ground.clients.sweep_on(page.session);

@@ -144,8 +144,8 @@ impl Subscriptions {
         }
         self.add_plain(router, ground, slot, &wanted, step.subscribe, turn);
         let session = ground.clients.session(slot);
-        let (number, durability) = (session.number(), session.durability());
-        if number > 0
+        let (is_stored, durability) = (session.is_stored(), session.durability());
+        if is_stored
             && !ground.is_restoring
             && let Some(subscribe) = ground.pending.subscribe(step.subscribe)
         {
@@ -182,7 +182,7 @@ impl Subscriptions {
             let session = ground.clients.session_id(slot);
             let online = ground.clients.session(slot).attached().is_some();
             turn.fx.send(group.home, SharedPeer::Online { group, session, online }.into());
-            if ground.clients.session(slot).number() > 0 {
+            if ground.clients.session(slot).is_stored() {
                 // The Session may have come into the store since its home was asked.
                 turn.fx.send(group.home, SharedPeer::Stored { group }.into());
             }

@@ -289,7 +289,7 @@ impl Subscriptions {
         // A restored subscription was within the limits when it was made.
         // Nothing else can give back what the subscriptions of a stored Session take: it does not
         // end when its Client is disconnected.
-        let is_short = match session.number() > 0 {
+        let is_short = match session.is_stored() {
             true => ground.strain.is_short_of_memory(),
             false => ground.strain.is_very_short_of_memory(),
         };
@@ -299,7 +299,7 @@ impl Subscriptions {
             return Err(ReasonCode::QuotaExceeded);
         }
         // A Client that comes for its messages subscribes once more, and takes up no more room.
-        if is_new && session.number() > 0 && ground.clients.rounds.is_full() {
+        if is_new && session.is_stored() && ground.clients.rounds.is_full() {
             return Err(ReasonCode::QuotaExceeded);
         }
         // The filter that is authorized is the one that takes effect, without its prefix.
@@ -370,10 +370,13 @@ impl Subscriptions {
                 // One that is claimed again may not be in the store yet.
                 && kind != SubscriptionKind::Exclusive
         });
-        if session.number() > 0 && !is_restoring && !is_known {
+        if let Some(number) = session.number()
+            && !is_restoring
+            && !is_known
+        {
             let filter = wanted.request.key.as_str().into();
             let subscription = SubscriptionRecord { filter, options, identifier };
-            let op = StoreOp::Subscribed { session: session.number(), subscription };
+            let op = StoreOp::Subscribed { session: number.get(), subscription };
             ground.clients.rounds.keep(op);
         }
         let session = ground.clients.session_mut(slot);
@@ -445,7 +448,7 @@ impl Subscriptions {
             options: wanted.options.into(),
             identifier: wanted.identifier,
             online: ground.clients.session(slot).attached().is_some(),
-            is_stored: ground.clients.session(slot).number() > 0,
+            is_stored: ground.clients.session(slot).is_stored(),
             in_flight: 0,
         }
     }

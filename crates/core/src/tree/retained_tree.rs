@@ -5,6 +5,7 @@
 //! over, so a walk never loses its place. If they become many, all go except those that some walk
 //! stands on.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::base::budget::{Allowance, NodeBudget};
@@ -23,15 +24,15 @@ pub(crate) struct Change {
     pub(crate) node: NodeIndex,
     pub(crate) replaced: Option<Message>,
     pub(crate) is_kept: bool,
-    /// The number that the store knows the replaced message by; 0: none.
-    pub(crate) number: u64,
+    /// The number that the store knows the replaced message by, if it does.
+    pub(crate) number: Option<NonZeroU64>,
 }
 
 #[derive(Debug, Default)]
 struct RetainedNode {
     message: Option<Message>,
-    /// The number that the store knows the message by; 0: none.
-    number: u64,
+    /// The number that the store knows the message by, if it does.
+    number: Option<NonZeroU64>,
     /// Set while empty nodes are removed, if a walk stands here.
     is_pinned: bool,
 }
@@ -163,13 +164,13 @@ impl RetainedTree {
     fn remove(&mut self, topic: &str) -> Change {
         let node = self.tree.find(topic);
         let taken = if node == NONE { None } else { self.take(node) };
-        let (replaced, number) = taken.map_or((None, 0), |(old, number)| (Some(old), number));
+        let (replaced, number) = taken.map_or((None, None), |(old, number)| (Some(old), number));
         Change { node, replaced, is_kept: false, number }
     }
 
-    fn take(&mut self, node: NodeIndex) -> Option<(Message, u64)> {
+    fn take(&mut self, node: NodeIndex) -> Option<(Message, Option<NonZeroU64>)> {
         let value = self.tree.value_mut(node);
-        let (message, number) = (value.message.take()?, std::mem::take(&mut value.number));
+        let (message, number) = (value.message.take()?, value.number.take());
         self.messages -= 1;
         self.bytes -= message.size() as u64;
         self.budget.retained.give_back(1, message.size() as u64);
@@ -181,18 +182,18 @@ impl RetainedTree {
         Some((message, number))
     }
 
-    /// Notes the number that the store knows the message at `node` by; 0: none.
-    pub(crate) fn set_number(&mut self, node: NodeIndex, number: u64) {
+    /// Notes the number that the store knows the message at `node` by, if it does.
+    pub(crate) fn set_number(&mut self, node: NodeIndex, number: Option<NonZeroU64>) {
         self.tree.value_mut(node).number = number;
     }
 
     /// Removes the message at `node` if its expiry interval has passed; returns the number that the
-    /// store knows it by, or 0.
-    pub(crate) fn remove_expired(&mut self, node: NodeIndex, now: Timestamp) -> u64 {
+    /// store knows it by, if it does.
+    pub(crate) fn remove_expired(&mut self, node: NodeIndex, now: Timestamp) -> Option<NonZeroU64> {
         let message = &self.tree.value(node).message;
         match message.as_ref().is_some_and(|message| message.attributes().has_expired(now)) {
-            true => self.take(node).map_or(0, |(_, number)| number),
-            false => 0,
+            true => self.take(node).and_then(|(_, number)| number),
+            false => None,
         }
     }
 

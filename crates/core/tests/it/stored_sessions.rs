@@ -110,10 +110,10 @@ fn the_store_knows_how_many_messages_may_be_under_way() {
     packet.client_id = "u";
     node.connect_with(&packet);
     let windows = node.stored.iter().flatten().filter_map(|op| match op {
-        StoreOp::Session(record) => Some((&*record.client_id, record.window)),
+        StoreOp::Session(record) => Some((&*record.client_id, record.window.map(NonZeroU16::get))),
         _ => None,
     });
-    assert_eq!(windows.collect::<Vec<_>>(), [("s", 7), ("u", 5)]);
+    assert_eq!(windows.collect::<Vec<_>>(), [("s", Some(7)), ("u", Some(5))]);
 }
 
 /// Messages of QoS 1 that expire a minute after the node begins.
@@ -169,7 +169,7 @@ fn only_what_was_sent_to_a_client_after_a_power_cut_outlives_its_expiry() {
             client_id: "s".into(),
             user_name: None,
             expiry_seconds: 3600,
-            window: 2,
+            window: NonZeroU16::new(2),
             will: None,
         },
         detached_at: None,

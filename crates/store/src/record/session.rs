@@ -1,6 +1,8 @@
 //! 16: a Session without its subscriptions and messages. Replaces the record with the same number,
 //! and resets what is known of the Session's end.
 
+use std::num::NonZeroU16;
+
 use midge_core::{SessionRecord, WillRecord};
 
 use super::bytes::{BadRecord, Reader, put_bytes, put_varint};
@@ -26,14 +28,14 @@ pub(crate) fn encode(session: &SessionRecord, out: &mut Vec<u8>) {
             flags |= WILL_EXPIRY;
         }
     }
-    if session.window > 0 {
+    if session.window.is_some() {
         flags |= WINDOW;
     }
     put_varint(out, session.number);
     out.push(flags);
     put_varint(out, u64::from(session.expiry_seconds));
-    if session.window > 0 {
-        put_varint(out, u64::from(session.window));
+    if let Some(window) = session.window {
+        put_varint(out, u64::from(window.get()));
     }
     put_bytes(out, session.client_id.as_bytes());
     if let Some(name) = &session.user_name {
@@ -61,7 +63,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<SessionRecord, BadRecord> {
         return Err(BadRecord("a flag of the Session is unknown"));
     }
     let expiry_seconds = reader.varint_u32()?;
-    let window = if flags & WINDOW == 0 { 0 } else { decode_window(&mut reader)? };
+    let window = if flags & WINDOW == 0 { None } else { Some(decode_window(&mut reader)?) };
     let client_id = reader.str()?.into();
     let user_name = if flags & USER_NAME == 0 { None } else { Some(Box::from(reader.str()?)) };
     let will = if flags & WILL == 0 { None } else { Some(decode_will(&mut reader, flags)?) };
@@ -69,8 +71,8 @@ pub(crate) fn decode(body: &[u8]) -> Result<SessionRecord, BadRecord> {
     Ok(SessionRecord { number, client_id, user_name, expiry_seconds, window, will })
 }
 
-fn decode_window(reader: &mut Reader<'_>) -> Result<u16, BadRecord> {
-    let window = u16::try_from(reader.varint()?).ok().filter(|&window| window > 0);
+fn decode_window(reader: &mut Reader<'_>) -> Result<NonZeroU16, BadRecord> {
+    let window = u16::try_from(reader.varint()?).ok().and_then(NonZeroU16::new);
     window.ok_or(BadRecord("the window of a Session is not possible"))
 }
 

@@ -1,7 +1,7 @@
 //! The bytes of every kind of record, and what happens to bytes that are no record.
 
 use std::borrow::Cow;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, QoS, RetainHandling, SubscriptionOptions};
@@ -130,7 +130,7 @@ fn examples_of_sessions() -> Vec<Example> {
         client_id: "c".into(),
         user_name: Some("me".into()),
         expiry_seconds: u32::MAX,
-        window: 0,
+        window: None,
         will: Some(WillRecord {
             message: example_message(),
             delay_seconds: 10,
@@ -138,7 +138,7 @@ fn examples_of_sessions() -> Vec<Example> {
         }),
     };
     let max = [0xff; 9];
-    let windowed = SessionRecord { window: 300, will: None, ..session.clone() };
+    let windowed = SessionRecord { window: NonZeroU16::new(300), will: None, ..session.clone() };
     vec![
         (16, encoded(|out| session::encode(&session, out)), {
             let head = [0xac, 2, 0b111, 0xff, 0xff, 0xff, 0xff, 0x0f, 1, b'c', 2, b'm', b'e'];
@@ -263,7 +263,10 @@ fn every_record_comes_back_as_it_was_written() {
     let (_, session, _) = examples().swap_remove(0);
     let session = session::decode(&session).unwrap();
     let (_, windowed, _) = examples().swap_remove(1);
-    assert_eq!((session.window, session::decode(&windowed).unwrap().window), (0, 300));
+    assert_eq!(
+        (session.window, session::decode(&windowed).unwrap().window),
+        (None, NonZeroU16::new(300))
+    );
     assert_eq!((session.number, &*session.client_id), (300, "c"));
     assert_eq!(session.user_name.as_deref(), Some("me"));
     assert_eq!(session.will.unwrap().message.payload(), b"hi");

@@ -47,7 +47,7 @@ pub(crate) fn session(record: &SessionRecord, detached: Option<Timestamp>) -> St
         format!("{} {} {:?}", message(&will.message), will.delay_seconds, will.expiry_seconds)
     });
     format!(
-        "session {} {} {:?} {} {} {will:?} {detached:?}",
+        "session {} {} {:?} {} {:?} {will:?} {detached:?}",
         record.number, record.client_id, record.user_name, record.expiry_seconds, record.window
     )
 }

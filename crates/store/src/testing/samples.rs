@@ -30,7 +30,7 @@ pub(crate) fn session(number: u64) -> SessionRecord {
         client_id: "client".into(),
         user_name: None,
         expiry_seconds: 7,
-        window: 0,
+        window: None,
         will: None,
     }
 }

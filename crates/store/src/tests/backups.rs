@@ -43,7 +43,7 @@ fn session(owner: Owner) -> StoreOp {
         client_id: format!("{number}").into(),
         user_name: None,
         expiry_seconds: u32::MAX,
-        window: 0,
+        window: None,
         will: None,
     }))
 }

@@ -91,7 +91,7 @@ fn special(disk: &Arc<FaultyDisk>) {
         client_id: format!("special {number}").into(),
         user_name: Some("".into()),
         expiry_seconds: u32::MAX,
-        window: 0,
+        window: None,
         will: None,
     };
     for number in [first, first + 1, first + 2] {

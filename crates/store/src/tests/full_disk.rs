@@ -40,7 +40,7 @@ impl Broker {
             client_id: "client".into(),
             user_name: None,
             expiry_seconds: 10,
-            window: 0,
+            window: None,
             will: None,
         };
         broker.commit(StoreOp::Session(Box::new(record)));

@@ -1,6 +1,6 @@
 //! Operations as workers might send them, and some that they should not.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, QoS, RetainHandling, SubscriptionOptions};
@@ -196,7 +196,7 @@ impl Generator {
             client_id,
             user_name,
             expiry_seconds: self.random.next() as u32,
-            window: self.random.next() as u16,
+            window: NonZeroU16::new(self.random.next() as u16),
             will,
         }
     }

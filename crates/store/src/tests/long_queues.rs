@@ -81,7 +81,7 @@ fn a_queue_of_100_000_messages_costs_little_and_survives_compaction_and_restarts
         client_id: "client".into(),
         user_name: None,
         expiry_seconds: 1,
-        window: 0,
+        window: None,
         will: None,
     };
     commit(&mut engine, vec![StoreOp::Session(Box::new(session))]);

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::num::NonZeroU16;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::{error, fmt};
@@ -234,7 +233,7 @@ impl Exporter<'_> {
             client_id: record.client_id,
             user_name: record.user_name,
             expiry_seconds: record.expiry_seconds,
-            window: NonZeroU16::new(record.window),
+            window: record.window,
             next_sequence,
             supersedes,
             sent_ahead: sent_before.filter(|_| detached.is_none()),

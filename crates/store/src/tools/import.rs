@@ -3,7 +3,6 @@
 //! sequences stay as they are. At the end, either all of it is in the directory, or nothing.
 
 use std::io::{self, BufRead, Read};
-use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 use std::{error, fmt};
@@ -324,7 +323,8 @@ impl Importer {
     }
 
     fn session(&mut self, session: Session) -> Result<(), String> {
-        let Session { number, client_id, user_name, expiry_seconds, supersedes, .. } = session;
+        let Session { number, client_id, user_name, expiry_seconds, window, supersedes, .. } =
+            session;
         self.check_new(Owner::Session(number), number, session.next_sequence)?;
         line::check_text("client_id", &client_id)?;
         line::check_text("user_name", user_name.as_deref().unwrap_or_default())?;
@@ -337,7 +337,6 @@ impl Importer {
         let identity = Identity::new(client_id, user_name);
         let will = session.will.map(|will| will_of(&will, &identity)).transpose()?;
         let Identity { client_id, user_name, .. } = identity;
-        let window = session.window.map_or(0, NonZeroU16::get);
         let record = SessionRecord { number, client_id, user_name, expiry_seconds, window, will };
         self.engine.apply_op(&StoreOp::Session(Box::new(record)));
         match (session.detached, session.sent_ahead) {

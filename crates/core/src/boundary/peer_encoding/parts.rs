@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use midge_codec::{PublishProperties, QoS, SubscriptionOptions, TopicName};
@@ -47,8 +48,24 @@ fields! {
     Attributes { qos, retain, expires_at, publisher_session, durability }
     Identity { client_id, user_name, attributes, source }
     Source { listener, address }
-    ComingSession { session, client, number, filters }
     WantedFilter { filter, options, identifier }
+}
+
+/// A Session that is not in the store has the number 0 here.
+impl Wire for ComingSession {
+    fn write(&self, writer: &mut Writer<'_>) {
+        let Self { session, client, number, filters } = self;
+        session.write(writer);
+        client.write(writer);
+        writer.number(number.map_or(0, NonZeroU64::get));
+        filters.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, PeerDecodeError> {
+        let (session, client) = (Wire::read(reader)?, Wire::read(reader)?);
+        let number = NonZeroU64::new(reader.number()?);
+        Ok(Self { session, client, number, filters: Wire::read(reader)? })
+    }
 }
 
 /// Writes both directions of an enum without fields from the tags of its variants.

@@ -198,7 +198,8 @@ fn move_samples() -> Vec<(&'static str, MovePeer)> {
     let wanted =
         |filter: &str, identifier| WantedFilter { filter: filter.into(), options, identifier };
     let filters = vec![wanted("a/#", identifier), wanted("b", None)];
-    let coming = ComingSession { session, client: publisher(), number: 300, filters };
+    let coming =
+        ComingSession { session, client: publisher(), number: NonZeroU64::new(300), filters };
     vec![
         ("move-prepare", MovePeer::Prepare { ticket: 5, session: Box::new(coming) }),
         ("move-prepared", MovePeer::Prepared { ticket: 5 }),
@@ -569,7 +570,8 @@ fn any_coming() -> impl Strategy<Value = ComingSession> {
         identifier,
     });
     let filters = prop::collection::vec(filter, 0..4);
-    (any_session(), any_identity(), any::<u64>(), filters).prop_map(
+    let number = any::<u64>().prop_map(NonZeroU64::new);
+    (any_session(), any_identity(), number, filters).prop_map(
         |(session, client, number, filters)| ComingSession { session, client, number, filters },
     )
 }

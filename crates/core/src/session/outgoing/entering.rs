@@ -2,6 +2,8 @@
 //! is under way. Each of these messages gets a name in the store. A message under way keeps its
 //! Packet Identifier, so it gets a name that stands for that one.
 
+use std::num::NonZeroU64;
+
 use midge_codec::{PacketIdentifier, QoS};
 
 use super::stored::stored_packet_identifier;
@@ -48,7 +50,7 @@ impl Outgoing {
     fn name_under_way(&mut self, entering: &mut Vec<Entering>) {
         let Self { in_flight, stored, .. } = self;
         let can_be_named = |entry: &&mut InFlight| {
-            entry.sequence == 0 && entry.packet_id.get() <= Self::STORED_PACKET_IDS
+            entry.sequence.is_none() && entry.packet_id.get() <= Self::STORED_PACKET_IDS
         };
         for entry in in_flight.iter_mut().filter(can_be_named) {
             stored.last = next_sequence_of(entry.packet_id, stored.last);
@@ -57,18 +59,19 @@ impl Outgoing {
                 None if entry.stage == Stage::PubComp => Gathered::Taken,
                 _ => continue,
             };
-            entry.sequence = stored.last;
-            entering.push(Entering { sequence: entry.sequence, what });
+            entry.sequence = NonZeroU64::new(stored.last);
+            entering.push(Entering { sequence: stored.last, what });
         }
     }
 
     fn name_waiting(&mut self, entering: &mut Vec<Entering>) {
         let Self { queue, stored, .. } = self;
-        for waiting in queue.iter_mut().filter(|it| it.sequence == 0 && is_kept(&it.delivery)) {
+        let can_be_named = |it: &&mut Waiting| it.sequence.is_none() && is_kept(&it.delivery);
+        for waiting in queue.iter_mut().filter(can_be_named) {
             stored.last += 1;
-            waiting.sequence = stored.last;
+            waiting.sequence = NonZeroU64::new(stored.last);
             let what = Gathered::Message(waiting.delivery.clone());
-            entering.push(Entering { sequence: waiting.sequence, what });
+            entering.push(Entering { sequence: stored.last, what });
         }
     }
 
@@ -77,7 +80,7 @@ impl Outgoing {
     /// the messages before that one would come too late if they were fetched from the store.
     pub(super) fn staying_under_way(&self) -> usize {
         let lacks_name = |(_, entry): &(usize, &InFlight)| {
-            entry.sequence == 0 && entry.delivery.as_ref().is_some_and(is_kept)
+            entry.sequence.is_none() && entry.delivery.as_ref().is_some_and(is_kept)
         };
         let last = self.in_flight.iter().enumerate().filter(lacks_name).last();
         last.map_or(0, |(index, _)| index + 1)
@@ -88,7 +91,7 @@ impl Outgoing {
     pub(crate) fn hold_entering(&mut self, round: Round) {
         let is_new = |waiting: &&mut Waiting| {
             waiting.delivery.qos == QoS::ExactlyOnce
-                && waiting.sequence > 0
+                && waiting.sequence.is_some()
                 && !waiting.was_sent.may_be()
         };
         self.queue.iter_mut().filter(is_new).for_each(|waiting| waiting.hold = Some(round));
@@ -102,8 +105,9 @@ fn is_kept(delivery: &Delivery) -> bool {
 
 /// Returns the first sequence after `last` that stands for this Packet Identifier.
 fn next_sequence_of(packet_id: PacketIdentifier, last: u64) -> u64 {
-    let behind = i32::from(stored_packet_identifier(last + 1).get());
+    let next = NonZeroU64::MIN.saturating_add(last);
+    let behind = i32::from(stored_packet_identifier(next).get());
     let ahead = i32::from(packet_id.get()) - behind;
     let ahead = ahead.rem_euclid(i32::from(Outgoing::STORED_PACKET_IDS));
-    last + 1 + u64::from(ahead.unsigned_abs())
+    next.get() + u64::from(ahead.unsigned_abs())
 }

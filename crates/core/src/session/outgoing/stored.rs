@@ -2,6 +2,7 @@
 //! fetched from it, and which of those messages may have been sent before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU16, NonZeroU64};
 
 use midge_codec::{PacketIdentifier, QoS};
 
@@ -53,23 +54,23 @@ impl Outgoing {
         let staying = self.staying_under_way();
         let Self { in_flight, queue, stored, .. } = self;
         for (index, (entry, _)) in in_flight.take_all().enumerate() {
-            if entry.sequence > 0 && entry.delivery.is_some() {
-                stored.sent.note(entry.sequence);
-            }
-            match &entry.delivery {
-                Some(delivery) if entry.sequence > 0 && index >= staying => {
-                    stored.count(entry.sequence, delivery);
-                }
-                _ => in_flight.push(entry),
+            let Some((sequence, delivery)) = entry.sequence.zip(entry.delivery.as_ref()) else {
+                in_flight.push(entry);
+                continue;
+            };
+            stored.sent.note(sequence.get());
+            match index < staying {
+                true => in_flight.push(entry),
+                false => stored.count(sequence, delivery),
             }
         }
         in_flight.begin_again();
         queue.retain(|waiting| {
-            if waiting.sequence > 0 {
-                stored.sent.note_unsent(waiting.sequence, waiting.was_sent);
-                stored.count(waiting.sequence, &waiting.delivery);
+            if let Some(sequence) = waiting.sequence {
+                stored.sent.note_unsent(sequence.get(), waiting.was_sent);
+                stored.count(sequence, &waiting.delivery);
             }
-            waiting.sequence == 0
+            waiting.sequence.is_none()
         });
         stored.fetch = None;
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
@@ -84,12 +85,12 @@ impl Outgoing {
             return false;
         };
         for waiting in self.queue.split_off(first) {
-            if waiting.sequence == 0 {
+            let Some(sequence) = waiting.sequence else {
                 self.queue.push_back(waiting);
                 continue;
-            }
-            self.stored.sent.note_unsent(waiting.sequence, waiting.was_sent);
-            self.stored.count(waiting.sequence, &waiting.delivery);
+            };
+            self.stored.sent.note_unsent(sequence.get(), waiting.was_sent);
+            self.stored.count(sequence, &waiting.delivery);
         }
         self.stored.fetch = None;
         self.queue_bytes = self.queue.iter().map(|waiting| waiting.delivery.message.size()).sum();
@@ -147,7 +148,8 @@ impl Outgoing {
         stored.from = next;
         for (sequence, delivery, round) in deliveries {
             if stored.given_back.contains_key(&sequence)
-                || is_under_way(&mut self.in_flight, sequence)
+                || NonZeroU64::new(sequence)
+                    .is_some_and(|sequence| is_under_way(&mut self.in_flight, sequence))
             {
                 continue;
             }
@@ -164,6 +166,7 @@ impl Outgoing {
             self.queue_bytes += size;
             let is_new = delivery.qos == QoS::ExactlyOnce && !was_sent.may_be();
             let hold = round.or(hold).filter(|_| is_new);
+            let sequence = NonZeroU64::new(sequence);
             self.queue.push_back(Waiting { delivery, sequence, was_sent, hold, stream: 0 });
         }
         stored.sent.end_visits(next);
@@ -206,8 +209,8 @@ impl Outgoing {
     /// It is told long before sending reaches what it knows. If the store is too slow for that, it
     /// is told of more at a time.
     pub(crate) fn tell_ahead(&mut self) -> Option<u64> {
-        let front = self.queue.front().map(|waiting| waiting.sequence);
-        let next = front.filter(|&sequence| sequence > 0).unwrap_or(self.stored.last_sent);
+        let front = self.queue.front().and_then(|waiting| waiting.sequence);
+        let next = front.map_or(self.stored.last_sent, NonZeroU64::get);
         let stored = &mut self.stored;
         if next + stored.step / 2 < stored.told {
             return None;
@@ -257,7 +260,7 @@ impl Outgoing {
         &mut self,
         queue: &RecoveredQueue,
         was_connected: bool,
-        window: u16,
+        window: Option<NonZeroU16>,
         inflight_max: u16,
         now: Timestamp,
     ) {
@@ -270,12 +273,13 @@ impl Outgoing {
         let ahead = queue.next.saturating_sub(queue.first) + u64::from(skipped);
         let leaves_out = !is_known && ahead < u64::from(Self::STORED_PACKET_IDS) * 3 / 4;
         // The limit may have been another one then.
-        self.earlier_window = if window == 0 { inflight_max } else { window };
+        self.earlier_window = window.or(NonZeroU16::new(inflight_max));
         self.last_packet_id = Self::STORED_PACKET_IDS + skipped;
         let sent = match is_known || queue.messages == 0 {
             true => Sent::known(sent_before.min(queue.next)),
             false => {
-                let window = self.earlier_window.min(Self::STORED_WINDOW);
+                let window =
+                    self.earlier_window.map_or(0, NonZeroU16::get).min(Self::STORED_WINDOW);
                 Sent::unknown(sent_before.min(queue.next), usize::from(window))
             }
         };
@@ -294,9 +298,10 @@ impl Outgoing {
             // The store no longer knows what may be sent, except for `sent_before`.
             (self.stored.ahead, self.stored.told) = (0, 0);
         }
-        for &sequence in &queue.taken {
+        for sequence in queue.taken.iter().copied().filter_map(NonZeroU64::new) {
             let (packet_id, stage) = (stored_packet_identifier(sequence), Stage::PubComp);
             let (stream, bytes, delivery) = (0, Self::IN_FLIGHT_BYTES as u32, None);
+            let sequence = Some(sequence);
             self.in_flight.push(InFlight { packet_id, stage, stream, sequence, bytes, delivery });
         }
         self.in_flight.begin_again();
@@ -309,7 +314,8 @@ impl StoredQueue {
     }
 
     /// Counts one more message that is in the store only.
-    pub(super) fn count(&mut self, sequence: u64, delivery: &Delivery) {
+    pub(super) fn count(&mut self, sequence: NonZeroU64, delivery: &Delivery) {
+        let sequence = sequence.get();
         self.from = if self.messages == 0 { sequence } else { self.from.min(sequence) };
         self.messages += 1;
         self.expiry.note(delivery.message.attributes().expires_at);
@@ -319,9 +325,9 @@ impl StoredQueue {
 }
 
 /// Whether a message in the store is under way: it has stayed in memory, too.
-fn is_under_way(in_flight: &mut Window, sequence: u64) -> bool {
+fn is_under_way(in_flight: &mut Window, sequence: NonZeroU64) -> bool {
     let entry = in_flight.find(stored_packet_identifier(sequence));
-    entry.is_some_and(|entry| entry.sequence == sequence)
+    entry.is_some_and(|entry| entry.sequence == Some(sequence))
 }
 
 /// How many Packet Identifiers are left out when it is not known which ones are in use: at least a
@@ -333,7 +339,7 @@ fn skipped_packet_ids(now: Timestamp) -> u16 {
 }
 
 /// The Packet Identifier of a message in the store: the same one each time.
-pub(crate) fn stored_packet_identifier(sequence: u64) -> PacketIdentifier {
-    let number = (sequence - 1) % u64::from(Outgoing::STORED_PACKET_IDS) + 1;
+pub(crate) fn stored_packet_identifier(sequence: NonZeroU64) -> PacketIdentifier {
+    let number = (sequence.get() - 1) % u64::from(Outgoing::STORED_PACKET_IDS) + 1;
     PacketIdentifier::new(number as u16).unwrap_or(PacketIdentifier::MIN)
 }

@@ -57,7 +57,7 @@ impl Outgoing {
             }
             // After a crash, only the first of these count as sent: see `Sent`.
             let Delivery { qos, group, .. } = &waiting.delivery;
-            let keeps_place = sequence > 0 && *qos == QoS::ExactlyOnce && group.is_some();
+            let keeps_place = sequence.is_some() && *qos == QoS::ExactlyOnce && group.is_some();
             if !(keeps_place && index > 0)
                 && hold.is_none_or(&may_send)
                 && has_output(stream)

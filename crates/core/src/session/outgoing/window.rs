@@ -7,6 +7,7 @@
 //! usual case, they say where their messages are. Otherwise, a large window has an index.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 
 use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType};
@@ -39,8 +40,8 @@ pub(crate) struct InFlight {
     pub(crate) stage: Stage,
     /// The generation of the stream that it was sent on, or that its PUBREC came on.
     pub(crate) stream: u32,
-    /// Its name in the store; 0 if it is not kept there.
-    pub(crate) sequence: u64,
+    /// Its name in the store; `None` if it is not kept there.
+    pub(crate) sequence: Option<NonZeroU64>,
     /// What the message takes of `inflight_bytes_max` until it is complete.
     pub(crate) bytes: u32,
     /// Gone once the Client has taken the message over (PUBREC).
@@ -280,7 +281,7 @@ mod tests {
             packet_id,
             stage: Stage::PubAck,
             stream: 0,
-            sequence: 0,
+            sequence: None,
             bytes: 1,
             delivery: None,
         }

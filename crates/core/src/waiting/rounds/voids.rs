@@ -172,7 +172,7 @@ fn over(client: &Identity, number: u64) -> StoreOp {
         client_id: client.client_id.clone(),
         user_name: client.user_name.clone(),
         expiry_seconds: 0,
-        window: 0,
+        window: None,
         will: None,
     }))
 }
