@@ -248,7 +248,7 @@ impl Core {
         connection.is_none_or(|it| it.held() == 0)
             && clients.rounds.has_left(*behind.get_or_insert(clients.rounds.open_round()))
             // A Will Message may have been published since then.
-            && !clients.rounds.has_put_behind(session.number())
+            && !session.number().is_some_and(|it| clients.rounds.has_put_behind(it.get()))
     }
 
     /// Lets the Session stay.

@@ -109,7 +109,7 @@ impl Rounds {
     pub(crate) fn has_put_behind(&self, number: u64) -> bool {
         let ends = self.gathering.iter().map(|it| &it.end).chain([&self.open.end]);
         let mut ops = ends.flat_map(|end| &end.deferred);
-        number > 0 && ops.any(|op| session_of(op) == Some(number))
+        ops.any(|op| session_of(op) == Some(number))
     }
 
     /// Asks the workers to which something was passed on for a round that was asked about before:
