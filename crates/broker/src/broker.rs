@@ -238,7 +238,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Sets how Clients are placed on the workers; the default is [`Placement::Auto`].
+    /// Sets how Clients are placed on the workers; the default is [`Placement::Even`].
     #[must_use]
     pub fn placement(mut self, placement: Placement) -> Self {
         self.placement = placement;

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// How Clients are placed on the workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
-    /// All on one worker while the load is low; a busy worker gives Clients away.
-    #[default]
-    Auto,
     /// Each new Client on the worker with the fewest, where it stays.
+    #[default]
     Even,
+    /// All on one worker while the load is low; a busy worker gives Clients away.
+    Auto,
 }
 
 /// What a worker tells the others about its load.

@@ -8,16 +8,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use midge_broker::{Broker, BrokerBuilder, Counters, DropReason, Limits, Placement, Usage};
+use midge_broker::{Broker, BrokerBuilder, Counters, DropReason, Limits, Usage};
 
 /// How long anything that has to happen may take. Long, because two slow processors run it all.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Returns a builder that listens on a port that the system chooses.
 pub(crate) fn builder(workers: usize) -> BrokerBuilder {
-    let builder = Broker::builder().listen("127.0.0.1:0").workers(workers).seed(7);
-    // Where Clients are is up to the tests.
-    builder.placement(Placement::Even)
+    Broker::builder().listen("127.0.0.1:0").workers(workers).seed(7)
 }
 
 /// Starts a broker with this many workers.
