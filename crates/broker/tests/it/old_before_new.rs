@@ -314,6 +314,7 @@ fn one_who_has_left_before_throws_out_nobody_who_came_later() {
     let goodbye = Packet::Disconnect(Disconnect::with_reason(ReasonCode::Success));
     let goodbye = bytes_of(&goodbye, version());
     Client::open(address(&broker)).send_bytes(&[connect_bytes("same"), goodbye].concat());
+    until("it is accepted", || broker.handle().workers()[0].1 == 2);
     std::thread::sleep(CLOCK);
     let mut later = Client::connect(address(&broker), "same");
     open.send(()).unwrap();
