@@ -26,6 +26,7 @@ impl Core {
             self.ground.tree.len() * Self::SUBSCRIPTION_BYTES,
             usize::try_from(retained_bytes).unwrap_or(usize::MAX),
             usize::try_from(retained).unwrap_or(usize::MAX) * Self::RETAINED_BYTES,
+            self.router.shared.groups.held_bytes(),
             self.router.delayed.bytes(),
             self.router.put_off.bytes(),
             clients.pool().turn.held_bytes(),

@@ -7,22 +7,23 @@
 //!
 //! Short of memory, the broker lets in few Clients that have no Session yet, keeps nothing more for
 //! good, and makes publishers wait. If that does not help, it disconnects the Clients for which
-//! most is kept. This module must never stop what frees memory: acknowledging, removing a retained
-//! message, coming back for a queue.
+//! most is kept, and drops what shared subscriptions keep in memory only. This module must never
+//! stop what frees memory: acknowledging, removing a retained message, coming back for a queue.
 
 use std::cmp::Reverse;
 
 use midge_codec::{Publish, ReasonCode};
 
-use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::base::identity::{ConnectionId, GroupId, SessionSlot};
 use crate::base::strain::MemoryPressure;
+use crate::base::work::Work;
 use crate::boundary::effects::DisconnectReason;
 use crate::boundary::turn::Turn;
 use crate::connection::Phase;
 use crate::core::Core;
 use crate::session::Session;
 
-/// What a broker has kept for one Client, and can give up.
+/// What a broker has kept for one Client or shared subscription, and can give up.
 struct Offender {
     bytes: usize,
     who: Who,
@@ -32,6 +33,8 @@ enum Who {
     Session(SessionSlot),
     /// A connection whose CONNECT is incomplete.
     Stranger(ConnectionId),
+    /// A shared subscription, which belongs to no Client.
+    Group(GroupId),
 }
 
 impl Core {
@@ -181,14 +184,41 @@ impl Core {
     }
 
     /// Gives up `bytes` bytes, less those that become free already: disconnects the Clients for
-    /// which most is kept, and ends their Sessions unless those are in the store. `unfinished` says
-    /// how many bytes of an incomplete packet the driver keeps for a connection.
+    /// which most is kept, and ends their Sessions unless those are in the store; and drops the
+    /// oldest messages of the shared subscriptions that keep most, unless those are in the store.
+    /// `unfinished` says how many bytes of an incomplete packet the driver keeps for a connection.
     pub fn shed(
         &mut self,
         bytes: usize,
         unfinished: &dyn Fn(ConnectionId) -> usize,
         turn: &mut Turn,
     ) {
+        let mut left = bytes.saturating_sub(self.bytes_becoming_free());
+        // If a turn has no time for all messages, the rest goes when memory is still short: no
+        // Client is given up in their place.
+        let mut operations_left = Work::TURN_MAX;
+        for Offender { bytes, who } in self.offenders(unfinished) {
+            if left == 0 {
+                return;
+            }
+            match who {
+                Who::Session(slot) => self.give_up(slot, turn),
+                Who::Stranger(id) => {
+                    self.ground.clients.counters.limits_exceeded += 1;
+                    self.end_for_memory(id, turn);
+                }
+                Who::Group(id) => {
+                    let (ground, most) = (&mut self.ground, (left, operations_left));
+                    let operations = self.router.shared.shed(ground, id, most, turn);
+                    operations_left = operations_left.saturating_sub(operations);
+                }
+            }
+            left = left.saturating_sub(bytes);
+        }
+    }
+
+    /// Returns all for whom something is kept that can be given up, the largest first.
+    fn offenders(&self, unfinished: &dyn Fn(ConnectionId) -> usize) -> Vec<Offender> {
         let clients = &self.ground.clients;
         // Of a Session in the store, only what its connection has can be given up.
         let sessions = clients
@@ -208,22 +238,12 @@ impl Core {
             who: Who::Stranger(connection.id()),
         });
         let is_one = |offender: &Offender| offender.bytes >= Self::OFFENCE_BYTES_MIN;
-        let mut offenders: Vec<_> = sessions.chain(strangers).filter(is_one).collect();
+        let groups = self.router.shared.groups.volatile_bytes();
+        let groups = groups.map(|(id, bytes)| Offender { bytes, who: Who::Group(id) });
+        let mut offenders: Vec<_> =
+            sessions.chain(strangers).filter(is_one).chain(groups).collect();
         offenders.sort_unstable_by_key(|offender| Reverse(offender.bytes));
-        let mut left = bytes.saturating_sub(self.bytes_becoming_free());
-        for offender in offenders {
-            if left == 0 {
-                return;
-            }
-            left = left.saturating_sub(offender.bytes);
-            match offender.who {
-                Who::Session(slot) => self.give_up(slot, turn),
-                Who::Stranger(id) => {
-                    self.ground.clients.counters.limits_exceeded += 1;
-                    self.end_for_memory(id, turn);
-                }
-            }
-        }
+        offenders
     }
 
     fn give_up(&mut self, slot: SessionSlot, turn: &mut Turn) {

@@ -78,7 +78,8 @@ drop_reasons! {
     /// The Client refused it with a Reason Code of 0x80 or above.
     RefusedByReceiver = "refused_by_receiver",
         "it refused the message";
-    /// The broker was short of memory: QoS 0, or a message whose publisher was refused.
+    /// While the broker was short of memory: QoS 0, a message that was refused, or one that a
+    /// shared subscription had kept in memory only.
     MemoryPressure = "memory_pressure",
         "memory is short (limits.memory_bytes_max)";
     /// A subscriber inside the process did not take its messages in time.

@@ -13,7 +13,8 @@ pub enum MemoryPressure {
     High,
     /// QoS 0 is dropped as well, publishers have to wait, and no subscriptions are added.
     Severe,
-    /// The Clients for which most is kept are disconnected as well.
+    /// The Clients for which most is kept are disconnected as well, and the shared subscriptions
+    /// that keep most lose messages.
     Critical,
 }
 

@@ -21,6 +21,8 @@ impl Work {
     pub(crate) const MEMBERS: usize = 16;
     /// The same for the subscriptions of a Session.
     pub(crate) const SUBSCRIPTIONS: usize = 16;
+    /// The same for the messages that a shared subscription has kept.
+    pub(crate) const KEPT: usize = 16;
 
     #[inline]
     pub(crate) fn add(&mut self, operations: usize) {

@@ -20,11 +20,31 @@ pub(crate) struct BacklogEntry {
     pub(crate) hold: Option<Round>,
 }
 
+impl BacklogEntry {
+    /// Whether the message is in memory only.
+    pub(crate) fn is_volatile(&self) -> bool {
+        self.sequence.is_none()
+    }
+
+    fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.message.held_bytes()
+    }
+
+    fn volatile_bytes(&self) -> usize {
+        if self.is_volatile() { self.held_bytes() } else { 0 }
+    }
+}
+
 /// The messages of one group, in order.
 #[derive(Debug, Default)]
 pub(crate) struct GroupBacklog {
     messages: VecDeque<BacklogEntry>,
+    /// As limits count them.
     bytes: usize,
+    /// The memory that they take.
+    held_bytes: usize,
+    /// The part of it that is taken by those in memory only.
+    volatile_bytes: usize,
     expiring: Expiring,
 }
 
@@ -39,8 +59,22 @@ impl GroupBacklog {
             && self.bytes + bytes <= limits.shared_backlog_bytes_max as usize
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    pub(crate) fn volatile_bytes(&self) -> usize {
+        self.volatile_bytes
+    }
+
     pub(crate) fn push(&mut self, kept: BacklogEntry) {
         self.bytes += kept.message.size();
+        self.held_bytes += kept.held_bytes();
+        self.volatile_bytes += kept.volatile_bytes();
         self.expiring.add(kept.message.attributes().expires_at);
         self.messages.push_back(kept);
     }
@@ -56,6 +90,8 @@ impl GroupBacklog {
         let taken: Vec<_> = self.messages.drain(..count).collect();
         for kept in &taken {
             self.bytes -= kept.message.size();
+            self.held_bytes -= kept.held_bytes();
+            self.volatile_bytes -= kept.volatile_bytes();
             self.expiring.remove(kept.message.attributes().expires_at);
         }
         taken
@@ -66,11 +102,7 @@ impl GroupBacklog {
         if self.expiring.may_be_over(now) == 0 {
             return Vec::new();
         }
-        let is_over = |kept: &BacklogEntry| kept.message.attributes().has_expired(now);
-        let (over, left) = self.messages.drain(..).partition::<Vec<_>, _>(is_over);
-        self.messages = left.into();
-        self.count_anew();
-        over
+        self.take_all(|kept| kept.message.attributes().has_expired(now))
     }
 
     /// Takes out the messages that wait for rounds that are void.
@@ -79,17 +111,28 @@ impl GroupBacklog {
         if !self.messages.iter().any(is_void) {
             return Vec::new();
         }
-        let (void, left) = self.messages.drain(..).partition::<Vec<_>, _>(is_void);
-        self.messages = left.into();
-        self.count_anew();
-        void
+        self.take_all(is_void)
     }
 
-    fn count_anew(&mut self) {
-        (self.bytes, self.expiring) = (0, Expiring::default());
-        for kept in &self.messages {
-            self.bytes += kept.message.size();
-            self.expiring.add(kept.message.attributes().expires_at);
-        }
+    /// Takes out the oldest messages that are in memory only: at most `count_max`, and only until
+    /// this many bytes are free.
+    pub(crate) fn take_volatile(&mut self, bytes: usize, count_max: usize) -> Vec<BacklogEntry> {
+        let (mut bytes_left, mut left) = (bytes, count_max);
+        self.take_all(|kept| {
+            let is_taken = kept.is_volatile() && bytes_left > 0 && left > 0;
+            if is_taken {
+                bytes_left = bytes_left.saturating_sub(kept.held_bytes());
+                left -= 1;
+            }
+            is_taken
+        })
+    }
+
+    /// Takes out all messages for which this is true, asked in their order.
+    fn take_all(&mut self, is_taken: impl FnMut(&BacklogEntry) -> bool) -> Vec<BacklogEntry> {
+        let all = std::mem::take(self).messages.into_iter();
+        let (taken, left) = all.partition::<Vec<_>, _>(is_taken);
+        left.into_iter().for_each(|kept| self.push(kept));
+        taken
     }
 }

@@ -8,6 +8,7 @@ mod departing;
 mod flushing;
 mod held;
 mod presence;
+mod shedding;
 
 pub(crate) use flushing::Flushes;
 pub(crate) use presence::Presences;

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
 use midge_codec::{Connect, Packet};
-use midge_core::{Limits, Owner, Round, SharedStrategy, StoreOp, WorkerId};
+use midge_core::{
+    DropReason, Limits, MemoryPressure, Owner, Round, SharedStrategy, StoreOp, WorkerId,
+};
 
 use crate::node::{Conn, Node, Setup, TellOnPanic, scenario_with};
 use crate::packets::{connect, persistent, publish};
@@ -171,4 +173,94 @@ fn a_backlog_keeps_its_order_while_nobody_is_there_to_take_it() {
     let got = numbers(&node.texts(member));
     assert!(got.is_sorted(), "{:?}", &got[got.len() - 20..]);
     assert_eq!(got.last(), Some(&(BACKLOG + 8)));
+}
+
+/// Makes a shared subscription whose only member is gone, and publishes numbered messages to it.
+fn keep_texts(node: &mut Node, name: &str, count: u16, bytes: usize) {
+    let member = node.connect_with(&persistent(name)).0;
+    node.subscribe(member, &format!("$share/g/{name}"), 1);
+    node.lose(member);
+    let publisher = node.connect("p");
+    for number in 1..=count {
+        let text = format!("{number:0bytes$}");
+        node.queue(publisher, &Packet::Publish(publish(name, &text, 1, number)));
+    }
+    node.settle();
+}
+
+fn shed(node: &mut Node, bytes: usize) {
+    node.call(0, |core, turn| {
+        core.set_memory_pressure(MemoryPressure::Critical, turn);
+        core.shed(bytes, &|_| 0, turn);
+        core.set_memory_pressure(MemoryPressure::None, turn);
+    });
+}
+
+fn comes_for(node: &mut Node, name: &str) -> Vec<u16> {
+    let member = node.begin_connect(&eager(name));
+    node.settle();
+    numbers(&node.texts(member))
+}
+
+/// Such a backlog belongs to no Client, so nobody's end would free it.
+#[test]
+fn short_of_memory_the_largest_backlogs_lose_their_oldest_messages() {
+    let mut node = Node::new(&setup());
+    let node = &mut node;
+    let empty = node.cores[0].held_bytes();
+    keep_texts(node, "small", 10, 1_000);
+    keep_texts(node, "large", 40, 1_000);
+    let held = node.cores[0].held_bytes();
+    assert!(held > empty + 50_000, "{held}");
+    shed(node, 10_000);
+    assert!(node.cores[0].held_bytes() <= held - 10_000);
+    let dropped = node.dropped(DropReason::MemoryPressure);
+    assert!((8..=10).contains(&dropped), "{dropped}");
+    assert_eq!(node.clients_of(0).len(), 3, "no Client had to go for it");
+    let first = 1 + dropped as u16;
+    assert_eq!(comes_for(node, "large"), (first..=40).collect::<Vec<_>>());
+    assert_eq!(comes_for(node, "small"), (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn clients_and_backlogs_are_given_up_in_one_order() {
+    let mut node = Node::new(&setup());
+    let node = &mut node;
+    keep_texts(node, "small", 10, 1_000);
+    keep_texts(node, "large", 40, 1_000);
+    let client = node.connect_with(&persistent("client")).0;
+    node.subscribe(client, "mine", 1);
+    node.lose(client);
+    let publisher = node.connect("p");
+    node.publish(publisher, "mine", &"x".repeat(20_000), 1);
+    shed(node, 55_000);
+    let clients = node.clients_of(0);
+    assert!(clients.iter().all(|info| &*info.client_id != "client"), "{clients:?}");
+    assert_eq!(node.dropped(DropReason::MemoryPressure), 40);
+    assert_eq!(comes_for(node, "small").len(), 10);
+    assert!(comes_for(node, "large").is_empty());
+}
+
+#[test]
+fn short_of_memory_a_backlog_keeps_what_is_in_the_store() {
+    let mut node = Node::new(&Setup { has_store: true, ..setup() });
+    let node = &mut node;
+    keep_texts(node, "m", 10, 1_000);
+    shed(node, 1_000_000);
+    assert_eq!(node.dropped(DropReason::MemoryPressure), 0);
+    assert_eq!(comes_for(node, "m").len(), 10);
+}
+
+#[test]
+fn backlogs_of_many_messages_are_given_up_in_slices() {
+    let mut node = Node::new(&setup());
+    let node = &mut node;
+    for group in 0..3 {
+        keep_texts(node, &format!("m{group}"), 30_000, 5);
+    }
+    shed(node, usize::MAX);
+    let dropped = node.dropped(DropReason::MemoryPressure);
+    assert!((1..90_000).contains(&dropped), "{dropped}");
+    shed(node, usize::MAX);
+    assert_eq!(node.dropped(DropReason::MemoryPressure), 90_000);
 }
