@@ -52,6 +52,19 @@ impl Core {
         self.ground.pending.answer_behind_fence(from, MovePeer::Prepared { ticket });
     }
 
+    /// Handles that a Session does not come after all. Nobody had switched. But if the Session has
+    /// ended, and was made here, a worker may have sent it a message of a shared subscription as if
+    /// it were here again: that goes back to its group.
+    pub(super) fn handle_call_off(&mut self, session: SessionId, turn: &mut Turn) {
+        for PutBy { delivery, round, .. } in self.give_up_coming(session, turn) {
+            debug_assert!(delivery.group.is_some(), "nobody had switched");
+            self.ground.clients.rounds.resume_origin(round);
+            let (ground, barred) = (&mut self.ground, Vec::new());
+            self.router.shared.handle_deliver(ground, session, delivery, barred, turn);
+            self.ground.clients.rounds.end_origin();
+        }
+    }
+
     /// Gives up the place of a Session that does not come after all.
     /// Returns the messages that were put by for it.
     pub(super) fn give_up_coming(

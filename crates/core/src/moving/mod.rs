@@ -175,10 +175,7 @@ impl Core {
         match message {
             MovePeer::Prepare { ticket, session } => self.prepare(from, ticket, *session, turn),
             MovePeer::Prepared { ticket } => self.note_prepared(ticket),
-            MovePeer::CallOff { session } => {
-                let put_by = self.give_up_coming(session, turn);
-                debug_assert!(put_by.is_empty(), "nobody had switched");
-            }
+            MovePeer::CallOff { session } => self.handle_call_off(session, turn),
             MovePeer::Switch { session, to, online } => {
                 self.switch_for(from, session, (to, online), turn);
             }

@@ -437,3 +437,30 @@ fn the_store_forgets_a_will_message_before_it_learns_of_the_next_one() {
     }
     assert_eq!(kept.as_deref(), Some(&b"second"[..]));
 }
+
+/// A worker that does not know yet that a member has ended sends to where it was made.
+#[test]
+fn a_message_for_a_member_that_ends_on_its_way_back_goes_to_another_one() {
+    for group in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let mut node = node(&["s"]);
+        node.homes.insert("p".into(), 1);
+        node.homes.insert("m".into(), 2);
+        let s = node.connect("s");
+        let p = node.connect("p");
+        let m = node.connect("m");
+        for member in [s, m] {
+            node.subscribe(member, &format!("$share/{group}/t"), 1);
+        }
+        node.move_to("s", 1);
+        assert!(node.begin_move(1, "s", 0));
+        node.turn(1);
+        node.turn(0);
+        node.break_connection(s);
+        for number in 1..=2 {
+            node.queue(p, &Packet::Publish(publish("t", "1", 1, number)));
+        }
+        node.settle();
+        assert_eq!(node.messages(m).len(), 2, "group {group}");
+        assert_eq!(node.sessions(), 2);
+    }
+}

@@ -104,8 +104,8 @@ impl Rounds {
         is_closed && first.is_none_or(|first| first.end.number > round.number)
     }
 
-    /// Whether a record of the Session with this number in the store waits for a round to end. Those
-    /// that its next worker writes have to come after it.
+    /// Whether a record of the Session with this number in the store waits for a round to end.
+    /// Those that its next worker writes have to come after it.
     pub(crate) fn has_put_behind(&self, number: u64) -> bool {
         let ends = self.gathering.iter().map(|it| &it.end).chain([&self.open.end]);
         let mut ops = ends.flat_map(|end| &end.deferred);
