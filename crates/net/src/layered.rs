@@ -432,6 +432,22 @@ impl Layered {
         proxy_is || tls_is || self.websocket.as_ref().is_some_and(|it| it.is_handshaking())
     }
 
+    /// Returns about how many bytes are kept here: of a handshake or something else that is
+    /// incomplete, and what waits for the socket.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let proxy = match &self.proxy {
+            Proxy::Expected(header) => header.kept_bytes(),
+            Proxy::None | Proxy::Done(_) => 0,
+        };
+        let tls = match &self.tls {
+            Tls::Open(session) => session.kept_bytes(),
+            Tls::None | Tls::Expected(_) => 0,
+        };
+        let websocket = self.websocket.as_ref().map_or(0, |websocket| websocket.kept_bytes());
+        let own = self.arrived.capacity() + self.words.capacity() + self.unsent.capacity();
+        proxy + tls + websocket + own
+    }
+
     /// Takes the milestone that was reached since the last call, if any.
     #[inline]
     pub(crate) fn take_milestone(&mut self) -> Option<Milestone> {

@@ -85,6 +85,10 @@ impl ProxyHeader {
         Self { options, proxy, kept: Vec::new() }
     }
 
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept.capacity()
+    }
+
     /// Takes what arrived. Not to be called again after it returned `Done`.
     ///
     /// # Errors

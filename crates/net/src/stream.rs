@@ -343,6 +343,15 @@ impl Stream {
         }
     }
 
+    /// Returns about how many bytes the layers keep: of a handshake or something else that is
+    /// incomplete, and what waits for the socket.
+    pub fn kept_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Layered(layered) => layered.kept_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Returns where the peer is: as the operating system says, or a trusted proxy.
     pub fn address(&self) -> PeerAddress {
         match &self.kind {

@@ -82,6 +82,10 @@ impl TlsSession {
         match self.0 {}
     }
 
+    pub(crate) fn kept_bytes(&self) -> usize {
+        match self.0 {}
+    }
+
     pub(crate) fn info(&self) -> Option<Arc<TlsInfo>> {
         match self.0 {}
     }

@@ -48,4 +48,8 @@ impl WebSocketSession {
     pub(crate) fn is_handshaking(&self) -> bool {
         match self.0 {}
     }
+
+    pub(crate) fn kept_bytes(&self) -> usize {
+        match self.0 {}
+    }
 }

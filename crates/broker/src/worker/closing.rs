@@ -3,7 +3,8 @@
 //! Bytes that are already written leave first, if the peer reads them soon enough. Then the writing
 //! side is shut down and the stream is kept for a moment: closing it at once could make the kernel
 //! discard what the peer has not read yet, if the peer had sent something that was not read. Only
-//! where nothing can come any more, behind a DISCONNECT or the end, it is closed at once.
+//! where nothing can come any more, behind a DISCONNECT or the end, or where nothing was said, in a
+//! handshake, it is closed at once.
 
 use std::collections::VecDeque;
 use std::io;
@@ -186,8 +187,10 @@ impl Worker {
             Some(code) => stream.abort(u32::from(code)),
             None => {
                 stream.shutdown_write(&mut self.stream_scratch);
+                // A layer that still waits for its handshake has said nothing, and keeps much.
+                let has_last_words = !stream.is_handshaking();
                 // A data stream delivers what was written without further help.
-                if !is_data_stream {
+                if has_last_words && !is_data_stream {
                     self.closing.linger(stream);
                 }
             }

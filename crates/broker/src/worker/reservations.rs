@@ -134,9 +134,9 @@ impl Worker {
         }
     }
 
-    /// Returns the bytes of incomplete packets that this worker's sockets keep.
+    /// Returns the bytes of incomplete packets and handshakes that this worker's sockets keep.
     pub(crate) fn unfinished_bytes(&self) -> u64 {
-        self.sockets.iter().map(|socket| socket.partial.capacity() as u64).sum()
+        self.sockets.iter().map(|socket| socket.unfinished_bytes() as u64).sum()
     }
 }
 

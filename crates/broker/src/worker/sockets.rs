@@ -90,6 +90,11 @@ impl Socket {
         self.stream.is_plain() && self.is_drained && (self.has_left || self.ends)
     }
 
+    /// Returns how many bytes are kept of a packet or a handshake of which only a part has come.
+    pub(crate) fn unfinished_bytes(&self) -> usize {
+        self.partial.capacity() + self.stream.kept_bytes()
+    }
+
     /// Notes that the socket is on the list of those to be read. Returns false if it was there
     /// already, or must not be.
     pub(crate) fn goes_on_list(&mut self) -> bool {
@@ -222,11 +227,11 @@ impl Sockets {
         self.slots.iter().flatten()
     }
 
-    /// Returns how much a connection keeps of an incomplete packet. While the packet makes
-    /// progress, it counts less than bytes that nobody takes.
+    /// Returns how much a connection keeps of an incomplete packet or handshake. While a packet
+    /// makes progress, it counts less than bytes that nobody takes.
     pub(crate) fn offence(&self, id: ConnectionId, now: Timestamp) -> usize {
         self.peek(id).map_or(0, |socket| {
-            let bytes = socket.partial.capacity();
+            let bytes = socket.unfinished_bytes();
             if socket.reservation.comes_on(now) { bytes / 4 } else { bytes }
         })
     }

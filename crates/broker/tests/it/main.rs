@@ -13,6 +13,8 @@ mod embedding;
 mod entering_store;
 mod expired;
 mod groups;
+#[cfg(all(feature = "tls", feature = "websocket"))]
+mod handshakes;
 mod hooks;
 mod hostile;
 mod limits;

@@ -174,6 +174,11 @@ impl SharedGroups {
 }
 
 impl Group {
+    /// Whether messages of this durability are kept in the store, too.
+    fn stores(&self, durability: Durability) -> bool {
+        self.is_stored && durability > Durability::Memory
+    }
+
     /// Keeps a message; returns its name in the store, if it is kept there, too.
     fn keep(
         &mut self,
@@ -184,7 +189,7 @@ impl Group {
         if !self.backlog.can_keep(message.size(), limits) {
             return Err(DropReason::SharedBacklogFull);
         }
-        let is_stored = self.is_stored && message.attributes().durability > Durability::Memory;
+        let is_stored = self.stores(message.attributes().durability);
         let sequence = is_stored.then(|| NonZeroU64::MIN.saturating_add(self.last_sequence));
         self.last_sequence = sequence.map_or(self.last_sequence, NonZeroU64::get);
         let hold = hold.filter(|_| is_stored);
@@ -455,9 +460,14 @@ impl Shared {
             let (nobody, reason) = (Party::Nobody, DropReason::SessionEnded);
             return ground.clients.note_drop(nobody, publication.topic, reason, turn);
         };
+        let durability = publication.attributes.durability;
         let kept = match tried.refusal {
             Some(reason) => Err(reason),
             None if publication.attributes.qos == QoS::AtMostOnce => Err(DropReason::Offline),
+            // Only its members could give the room back: what is in the store is not given up.
+            None if ground.strain.is_short_of_memory() && group.stores(durability) => {
+                Err(DropReason::MemoryPressure)
+            }
             None => {
                 let hold = ground.clients.rounds.round_of(publication.attributes.qos);
                 group.keep(publication.share(), hold, &ground.config.limits)

@@ -23,6 +23,9 @@ use crate::plain::Plain;
 /// The most bytes of an incomplete record or handshake message that are kept.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// About what the keys and messages of a handshake take that waits for its client.
+const HANDSHAKE_BYTES: usize = 4 * 1024;
+
 /// One connection's TLS.
 #[derive(Debug)]
 pub(crate) struct TlsSession {
@@ -157,6 +160,12 @@ impl TlsSession {
     /// Returns whether the handshake is not complete yet.
     pub(crate) fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshaking(_))
+    }
+
+    /// Returns about how many bytes are kept of what is incomplete, the handshake included.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let handshake = if self.is_handshaking() { HANDSHAKE_BYTES } else { 0 };
+        handshake + self.kept.capacity()
     }
 
     /// Returns what the handshake has found, once it is complete.

@@ -37,6 +37,10 @@ impl ClientHandshake {
         Self { accept: derive_accept_key(key.as_bytes()), head: Head::default() }
     }
 
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.head.kept_bytes()
+    }
+
     /// Takes what arrived. Returns how many bytes belonged to the response, once it is complete and
     /// has opened the WebSocket.
     pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<Option<usize>, WebSocketError> {

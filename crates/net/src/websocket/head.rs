@@ -36,6 +36,10 @@ impl Head {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
 }
 
 /// Returns where the first empty line ends.

@@ -47,6 +47,10 @@ impl ServerHandshake {
         Self { options, head: Head::default(), has_line: false }
     }
 
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.head.kept_bytes()
+    }
+
     /// Takes what arrived. Returns how many bytes belonged to the request, once it is complete and
     /// its response is in `out`.
     pub(super) fn receive(

@@ -140,6 +140,16 @@ impl WebSocketSession {
         matches!(self.state, State::AwaitsRequest(_) | State::AwaitsResponse(_))
     }
 
+    /// Returns how many bytes are kept of what is incomplete.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let head = match &self.state {
+            State::AwaitsRequest(handshake) => handshake.kept_bytes(),
+            State::AwaitsResponse(handshake) => handshake.kept_bytes(),
+            State::Open | State::Closing | State::Ended => 0,
+        };
+        head + self.control.capacity()
+    }
+
     /// Returns how many of `bytes` belonged to the handshake, once it is over.
     fn receive_head(
         &mut self,
