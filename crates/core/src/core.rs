@@ -146,7 +146,7 @@ impl Core {
             Phase::Authenticating(_) | Phase::Accepted(_) => {
                 return self.handle_early_packet(id, packet, turn);
             }
-            Phase::Closing => return,
+            Phase::Closing { .. } => return,
         };
         // Its timer may be late.
         if credential_ends_at.is_some_and(|at| at <= turn.now) {
@@ -252,7 +252,7 @@ impl Core {
             return;
         };
         match *connection.phase() {
-            Phase::Closing => (),
+            Phase::Closing { .. } => (),
             Phase::AwaitingConnect => self.refuse_malformed_connect(id, error, input, turn),
             _ => self.violate(id, error.rule.reason_code(), error.to_string(), turn),
         }
@@ -287,6 +287,7 @@ impl Core {
             return;
         }
         self.detach(id, &DisconnectReason::ConnectionLost, turn);
+        self.give_up_output(id, turn);
         let Some(connection) = self.ground.clients.remove_connection(id) else {
             return;
         };

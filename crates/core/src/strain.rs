@@ -266,10 +266,10 @@ impl Core {
         let code = ReasonCode::QuotaExceeded;
         self.close(id, Some(code), &DisconnectReason::ByServer(code), turn);
         // A peer that reads so slowly would not come to the last packet in time.
-        if let Some((connection, pool)) = self.ground.clients.connection_and_pool(id)
-            && connection.output().pending() > Self::LAST_WORDS_BYTES_MAX
-        {
-            connection.output_mut().clear(pool);
+        let connection = self.ground.clients.connection(id);
+        let pending = connection.map_or(0, |connection| connection.output().pending());
+        if pending > Self::LAST_WORDS_BYTES_MAX {
+            self.give_up_output(id, turn);
         }
     }
 }

@@ -35,9 +35,11 @@ drop_reasons! {
     /// Nobody had a matching subscription. That is nobody's loss: see [`DropReason::is_loss`].
     NoSubscriber = "no_subscriber",
         "nobody has a matching subscription";
-    /// QoS 0 for a Session without a Network Connection.
+    /// QoS 0 for a Session without a Network Connection, or with one that ended before the message
+    /// was written to it.
     Offline = "offline",
-        "QoS 0 for a client that is not connected";
+        "QoS 0 for a client that is not connected, or whose connection ended before it had taken \
+         it";
     /// The Session's queue held as many messages as it may.
     QueueFull = "queue_full",
         "its queue holds as many messages as it may (limits.queue_messages_max)";
@@ -62,7 +64,7 @@ drop_reasons! {
     /// Nothing is published to such a topic: it has too many levels, or the form of something else.
     TopicNameInvalid = "topic_name_invalid",
         "nothing can be published to this topic";
-    /// It waited for a Session that ended.
+    /// It waited for a Session that ended, or to be written to its Network Connection.
     SessionEnded = "session_ended",
         "the session ended before the client had taken it";
     /// A retained message beyond the limits of the retained store.
@@ -91,7 +93,7 @@ drop_reasons! {
     /// It could not be read from the store any more.
     Damaged = "damaged",
         "it cannot be read from the store any more";
-    /// It was in memory only when the broker ended.
+    /// It was in memory only, or not yet written, when the broker ended.
     BrokerEnded = "broker_ended",
         "it was in memory only when the broker ended";
     /// The worker that decides about it, or keeps it, is gone; its publisher was not told that it

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::drop_reason::DropReason;
-use crate::base::identity::{Identity, SessionSlot};
+use crate::base::identity::{ConnectionId, Identity, SessionSlot};
 use crate::boundary::effects::Event;
 use crate::boundary::turn::Turn;
 use crate::clients::Clients;
@@ -16,7 +16,7 @@ use crate::clients::Clients;
 pub(crate) enum Party<'p> {
     /// The Session that does not get the message.
     Receiver(SessionSlot),
-    /// A receiver whose Session does not exist any more.
+    /// A receiver that is gone, or its Session.
     Former(&'p Arc<Identity>),
     /// The publisher whose message is refused.
     Publisher(&'p Arc<Identity>),
@@ -63,5 +63,24 @@ impl Clients {
             let client = receiver.or(publisher);
             turn.fx.note_drops(client, publisher.is_some(), topic, reason, count);
         }
+    }
+
+    /// Gives up what a connection has to write. The messages of QoS 0 in it are lost to `receiver`;
+    /// the others are still its Session's.
+    pub(crate) fn drop_output(
+        &mut self,
+        id: ConnectionId,
+        receiver: Option<&Arc<Identity>>,
+        reason: DropReason,
+        turn: &mut Turn,
+    ) {
+        let Some((connection, pool)) = self.connection_and_pool(id) else {
+            return;
+        };
+        let output = connection.output_mut();
+        let count = receiver.map_or(0, |_| output.count_qos0(&pool.turn));
+        output.clear(pool);
+        let party = receiver.map_or(Party::Nobody, Party::Former);
+        self.note_drops(party, "", reason, count, turn);
     }
 }

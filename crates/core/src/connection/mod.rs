@@ -3,6 +3,7 @@
 
 pub(crate) mod accepted;
 pub(crate) mod capabilities;
+pub(crate) mod cut;
 pub(crate) mod data_streams;
 pub(crate) mod held_bytes;
 pub(crate) mod layouts;
@@ -16,8 +17,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use midge_codec::{Connect, PacketType, ProtocolVersion, QoS, TopicAliasUse};
 
+use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
-use crate::base::identity::{ConnectionId, SessionSlot};
+use crate::base::identity::{ConnectionId, Identity, SessionSlot};
 use crate::base::limits::Limits;
 use crate::base::time::Timestamp;
 use crate::connection::accepted::AcceptedConnect;
@@ -165,8 +167,9 @@ pub(crate) enum Phase {
     Connected { session: SessionSlot, reauthenticating: bool, connect_number: Option<NonZeroU64> },
     /// A data stream of the connection `control`, with the Session of that one.
     Stream { control: ConnectionId, session: SessionSlot },
-    /// Only what is already in the output is still written.
-    Closing,
+    /// Only what is already in the output is still written. What is not is lost to `receiver`, if
+    /// the connection had a Session, for this reason.
+    Closing { receiver: Option<Arc<Identity>>, reason: DropReason },
 }
 
 /// What a CONNECT asked for, kept while its authentication is decided.
@@ -563,7 +566,7 @@ impl Connection {
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing)
+        matches!(self.phase, Phase::Closing { .. })
     }
 
     /// Takes from the CONNECT what the Client says about itself.

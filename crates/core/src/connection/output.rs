@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use crate::base::message::Message;
+use crate::connection::cut::Cut;
 use crate::connection::shared_bytes::{Part, TurnBytes};
 
 /// Payloads from this size on are shared with the message instead of copied. Measured: below it
@@ -36,7 +37,9 @@ pub struct Output {
     #[allow(clippy::box_collection)] // almost always absent: one word, not four
     segments: Option<Box<VecDeque<Segment>>>,
     /// Bytes of the first segment (or of the tail) that are written already.
-    written: usize,
+    written: u32,
+    /// What is left of the packet that the last of these bytes belong to.
+    cut: Cut,
     /// Bytes not yet written, in total.
     pending: usize,
     /// The part of this turn's bytes that this peer gets.
@@ -70,17 +73,26 @@ impl Output {
         turn: &'a TurnBytes,
         slices: &mut [IoSlice<'a>],
     ) -> usize {
-        let segments = self.segments.iter().flat_map(|segments| segments.iter());
-        let own = segments.map(Segment::as_slice).chain(std::iter::once(&self.tail[..]));
-        let all = own.chain(std::iter::once(turn.get(self.part))).filter(|part| !part.is_empty());
-        let mut skip = self.written;
         let mut filled = 0;
-        for (slot, bytes) in slices.iter_mut().zip(all) {
-            *slot = IoSlice::new(&bytes[skip..]);
-            skip = 0;
+        for (slot, bytes) in slices.iter_mut().zip(self.unwritten(turn)) {
+            *slot = IoSlice::new(bytes);
             filled += 1;
         }
         filled
+    }
+
+    /// What waits to be written, piece by piece.
+    fn unwritten<'a>(&'a self, turn: &'a TurnBytes) -> impl Iterator<Item = &'a [u8]> {
+        let segments = self.segments.iter().flat_map(|segments| segments.iter());
+        let own = segments.map(Segment::as_slice).chain(std::iter::once(&self.tail[..]));
+        let all = own.chain(std::iter::once(turn.get(self.part))).filter(|part| !part.is_empty());
+        let mut skip = self.written as usize;
+        all.map(move |bytes| &bytes[std::mem::take(&mut skip)..])
+    }
+
+    /// Counts the PUBLISH packets with QoS 0 that are not written to the last byte.
+    pub(crate) fn count_qos0(&self, turn: &TurnBytes) -> u64 {
+        self.cut.count_qos0(self.unwritten(turn))
     }
 
     /// Appends through `write`, which gets the buffer to add to.
@@ -171,24 +183,30 @@ impl Output {
 
     /// Notes that `count` bytes were written; returns buffers that are done to the pool.
     pub(crate) fn advance(&mut self, count: usize, pool: &mut BufferPool) {
+        self.cut = match count == self.pending {
+            true => Cut::default(),
+            false => self.cut.after(count, self.unwritten(&pool.turn)),
+        };
         self.pending -= count;
-        self.written += count;
+        let mut written = self.written as usize + count;
         while let Some(segment) = self.segments.as_mut().and_then(|segments| segments.front()) {
             let length = segment.as_slice().len();
-            if self.written < length {
+            if written < length {
+                self.written = written as u32; // No segment is longer than a packet and a chunk.
                 return;
             }
-            self.written -= length;
+            written -= length;
             let done = self.segments.as_mut().and_then(|segments| segments.pop_front());
             if let Some(Segment::Bytes(buffer)) = done {
                 pool.give_back(buffer);
             }
         }
         self.segments = None;
-        if self.written < self.tail.len() {
+        if written < self.tail.len() {
+            self.written = written as u32;
             return self.drop_written_half();
         }
-        self.part.advance(self.written - self.tail.len());
+        self.part.advance(written - self.tail.len());
         self.written = 0;
         pool.give_back(std::mem::take(&mut self.tail));
     }
@@ -200,8 +218,9 @@ impl Output {
     /// Drops written bytes once they are more than half of the tail: a peer that never quite
     /// empties its buffer must not make it grow forever.
     fn drop_written_half(&mut self) {
-        if self.written > self.tail.len() / 2 {
-            self.tail.drain(..self.written);
+        let written = self.written as usize;
+        if written > self.tail.len() / 2 {
+            self.tail.drain(..written);
             self.written = 0;
         }
     }
@@ -309,8 +328,7 @@ mod tests {
         assert!(drain(&mut output, &mut pool, 70_000) == expected[1_000..]);
     }
 
-    #[test]
-    fn any_partial_write_keeps_the_order() {
+    fn publication(publisher: &Arc<Identity>) -> Publication<'_> {
         let attributes = Attributes {
             qos: QoS::AtMostOnce,
             retain: false,
@@ -318,8 +336,13 @@ mod tests {
             publisher_session: None,
             durability: Durability::Memory,
         };
+        Publication::new("t", &[], b"PAYLOAD", attributes, publisher)
+    }
+
+    #[test]
+    fn any_partial_write_keeps_the_order() {
         let publisher = Arc::new(Identity::new("p".into(), None));
-        let publication = Publication::new("t", &[], b"PAYLOAD", attributes, &publisher);
+        let publication = publication(&publisher);
         for step in 1..30 {
             let (mut output, mut pool) = (Output::default(), BufferPool::default());
             output.append(&mut pool, |buffer| buffer.extend_from_slice(b"one "));
@@ -332,6 +355,37 @@ mod tests {
             assert_eq!(written, b"one PAYLOAD two PAYLOAD three");
             assert_eq!(output.tail.capacity(), 0, "an idle output owns no buffer");
             assert!(output.segments.is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_not_written_is_counted_after_writes_of_any_size() {
+        let publisher = Arc::new(Identity::new("p".into(), None));
+        let publication = publication(&publisher);
+        let (head, acknowledged) = (b"\x30\x0A\0\x01t", b"\x32\x07\0\x01t\0\x010x");
+        for step in 1..120 {
+            let (mut output, mut pool) = (Output::default(), BufferPool::default());
+            let mut ends = Vec::new();
+            for round in 0..4 {
+                output.append(&mut pool, |buffer| buffer.extend_from_slice(acknowledged));
+                output.append(&mut pool, |buffer| buffer.extend_from_slice(head));
+                output.append_payload(publication.share(), &mut pool);
+                ends.push(output.pending());
+                let part = pool.turn.add(head, b"PAYLOAD").expect("there is room");
+                output.append_part(part, &mut pool);
+                ends.push(output.pending());
+                if round % 2 == 0 {
+                    output.keep_part(&mut pool);
+                }
+            }
+            let (all, mut done) = (output.pending(), 0);
+            while !output.is_empty() {
+                let count = step.min(all - done);
+                output.advance(count, &mut pool);
+                done += count;
+                let left = ends.iter().filter(|end| **end > done).count() as u64;
+                assert_eq!(output.count_qos0(&pool.turn), left, "{done} in steps of {step}");
+            }
         }
     }
 }

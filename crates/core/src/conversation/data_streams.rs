@@ -113,8 +113,9 @@ impl Core {
     /// Ends the data streams of a control stream that has ended.
     pub(crate) fn close_data_streams(&mut self, streams: &DataStreams, turn: &mut Turn) {
         for &id in streams.open() {
+            let (receiver, reason) = self.loss_of_output(id);
             if let Some(stream) = self.ground.clients.connection_mut(id) {
-                stream.enter(Phase::Closing);
+                stream.enter(Phase::Closing { receiver, reason });
                 turn.fx.close.push(Close { connection: id, has_left: false });
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use midge_codec::{Disconnect, ReasonCode};
 
 use crate::base::drop_reason::DropReason;
-use crate::base::identity::{ConnectionId, SessionId, SessionSlot};
+use crate::base::identity::{ConnectionId, Identity, SessionId, SessionSlot};
 use crate::base::message::{Attributes, Publication};
 use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
@@ -46,12 +46,13 @@ impl Core {
     /// Detaches the Session from its Network Connection, which is to be closed or is closed
     /// already.
     pub(crate) fn detach(&mut self, id: ConnectionId, reason: &DisconnectReason, turn: &mut Turn) {
+        let (receiver, reason_of_loss) = self.loss_of_output(id);
         let Some(connection) = self.ground.clients.connection_mut(id) else {
             return;
         };
-        let phase = connection.enter(Phase::Closing);
+        let phase = connection.enter(Phase::Closing { receiver, reason: reason_of_loss });
         let (slot, accepted) = match phase {
-            Phase::Closing => return,
+            Phase::Closing { .. } => return,
             Phase::Connected { session, .. } => (session, None),
             Phase::Accepted(accepted) => (accepted.session, Some(accepted)),
             Phase::Stream { control, session } => {
@@ -93,6 +94,36 @@ impl Core {
                 self.ground.timers.set(at, timer);
             }
         }
+    }
+
+    /// Gives up what a connection has to write, and counts what is lost by that.
+    pub(crate) fn give_up_output(&mut self, id: ConnectionId, turn: &mut Turn) {
+        let (receiver, reason) = self.loss_of_output(id);
+        self.ground.clients.drop_output(id, receiver.as_ref(), reason, turn);
+    }
+
+    /// Who loses what a connection does not write any more, and why: as it was when the connection
+    /// ended, or as it would be if that were now.
+    pub(crate) fn loss_of_output(&self, id: ConnectionId) -> (Option<Arc<Identity>>, DropReason) {
+        let clients = &self.ground.clients;
+        let Some(connection) = clients.connection(id) else {
+            return (None, DropReason::Offline);
+        };
+        let is_open = |id| clients.connection(id).is_some_and(|control| !control.is_closing());
+        let lives_on = match *connection.phase() {
+            Phase::Closing { ref receiver, reason } => return (receiver.clone(), reason),
+            Phase::Stream { control, .. } if is_open(control) => true,
+            Phase::Stream { session, .. } | Phase::Connected { session, .. } => {
+                clients.session(session).expiry_seconds() > 0
+            }
+            _ => return (None, DropReason::Offline), // It has got nothing but answers.
+        };
+        let reason = match lives_on {
+            _ if self.draining => DropReason::BrokerEnded,
+            true => DropReason::Offline,
+            false => DropReason::SessionEnded,
+        };
+        (clients.client_of(id).cloned(), reason)
     }
 
     /// Publishes the Will Message now, or when its delay has passed [MQTT-3.1.2-8]. If the Session
@@ -288,9 +319,14 @@ impl Core {
         }
     }
 
-    /// Counts what is lost because the worker ends: messages that wait in memory only, and
-    /// `on_the_way` more that were between the workers.
+    /// Counts what is lost because the worker ends: messages that wait in memory only or to be
+    /// written, and `on_the_way` more that were between the workers.
     pub fn drop_volatile(&mut self, on_the_way: u64, turn: &mut Turn) {
+        self.draining = true;
+        let connections = self.ground.clients.all_connections().map(Connection::id);
+        for id in connections.collect::<Vec<_>>() {
+            self.give_up_output(id, turn);
+        }
         let reason = DropReason::BrokerEnded;
         let sessions = self.ground.clients.all_sessions();
         let waiting = sessions.filter_map(|(slot, session)| {

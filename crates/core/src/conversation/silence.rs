@@ -120,7 +120,7 @@ impl Core {
                 self.close(id, code, &DisconnectReason::KeepAliveTimeout, turn);
             }
             // A peer that waits for the store cannot help it.
-            Phase::Accepted(_) | Phase::Stream { .. } | Phase::Closing => (),
+            Phase::Accepted(_) | Phase::Stream { .. } | Phase::Closing { .. } => (),
         }
     }
 

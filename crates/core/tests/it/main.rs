@@ -44,6 +44,7 @@ mod stored_sessions;
 mod subscriptions;
 mod turns;
 mod unsubscribing;
+mod unwritten;
 mod users;
 mod waiting_answers;
 mod wandering;

@@ -592,7 +592,7 @@ impl Node {
             let step = self.random.as_mut().map_or(usize::MAX, |random| 1 + random.below(5000));
             let room = socket.room.min(step);
             if socket.room == 0 {
-                return;
+                break;
             }
             let mut slices = [IoSlice::new(&[]); 4];
             let filled = core.next_slices(id, &mut slices);
