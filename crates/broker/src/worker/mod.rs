@@ -519,9 +519,7 @@ impl Worker {
             Letter::Shortage(shortage) => self.handle_shortage(shortage),
             Letter::Look => (),
             Letter::Receipt(receipt) => self.core.handle_receipt(receipt, &mut self.turn),
-            Letter::Fetched(fetched) => {
-                self.core.handle_fetched(*fetched, &mut self.turn);
-            }
+            Letter::Fetched(fetched) => self.core.handle_fetched(*fetched, &mut self.turn),
             Letter::StoreFull(is_full) => {
                 self.core.set_store_full(is_full, &mut self.turn);
             }

@@ -251,6 +251,21 @@ fn short_of_memory_a_backlog_keeps_what_is_in_the_store() {
     assert_eq!(comes_for(node, "m").len(), 10);
 }
 
+/// Nobody could be disconnected to get back what it takes.
+#[test]
+fn short_of_memory_a_backlog_in_the_store_grows_no_more() {
+    let mut node = Node::new(&Setup { has_store: true, ..setup() });
+    let node = &mut node;
+    keep_texts(node, "m", 10, 1_000);
+    for worker in 0..node.cores.len() {
+        node.call(worker, |core, turn| core.set_memory_pressure(MemoryPressure::High, turn));
+    }
+    let publisher = node.connect("late");
+    node.publish(publisher, "m", "too late", 1);
+    assert_eq!(node.dropped(DropReason::MemoryPressure), 1);
+    assert_eq!(comes_for(node, "m").len(), 10);
+}
+
 #[test]
 fn backlogs_of_many_messages_are_given_up_in_slices() {
     let mut node = Node::new(&setup());
