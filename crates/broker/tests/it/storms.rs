@@ -11,6 +11,7 @@ use midge_broker::{
     SessionOptions,
 };
 
+use crate::alone::figure;
 use crate::client::{Client, Received, connect_packet};
 use crate::support::{DEADLINE, address, broker, builder, until, usage};
 
@@ -96,8 +97,8 @@ fn clients_that_come_and_go_while_they_move_leave_nothing() {
         ends.store(true, Ordering::Relaxed);
         let moved = moving.join().expect("no panic");
         let came: Vec<_> = coming.into_iter().map(|it| it.join().expect("no panic")).collect();
-        println!("{workers} workers: {moved} moves, {came:?}");
-        assert!(came.iter().all(|(_, longest)| *longest < Duration::from_secs(4)), "{came:?}");
+        figure(&format!("{workers} workers: {moved} moves, {came:?}"));
+        assert!(came.iter().all(|(_, longest)| *longest < DEADLINE / 2), "{came:?}");
         until("nothing is left", || {
             let usage = usage(&broker);
             (usage.connections, usage.connected, usage.sessions) == (0, 0, 0)
@@ -147,7 +148,7 @@ fn a_session_of_the_program_loses_nothing_however_it_is_opened_and_closed() {
             thread::spawn(move || {
                 for number in 0..600_u32 {
                     let qos = [QoS::AtLeastOnce, QoS::ExactlyOnce][number as usize % 2];
-                    let message = OwnedMessage::new("t/a", number.to_be_bytes().to_vec()).unwrap();
+                    let message = OwnedMessage::new("t/a", number.to_be_bytes()).unwrap();
                     handle.publish(message.qos(qos)).wait().unwrap();
                     if number % 16 == 0 {
                         thread::park_timeout(Duration::from_micros(200));
@@ -179,15 +180,17 @@ fn a_session_of_the_program_loses_nothing_however_it_is_opened_and_closed() {
                     break;
                 };
                 let number = u32::from_be_bytes(message.payload().try_into().unwrap());
-                assert_eq!(number, next, "{opened} opened");
+                // One of two that are opened together closes the other: acknowledgements from then
+                // on have no effect.
+                let is_again = number < next && message.comes_again();
+                assert!(is_again || number == next, "{number}, not {next}; {opened} opened");
                 if dice.roll(20) == 0 {
                     break;
                 }
                 message.acknowledge();
-                next += 1;
+                next = next.max(number + 1);
             }
         }
-        println!("{workers} workers: opened {opened} times");
         publishing.join().unwrap();
         until("all is acknowledged", || {
             let client = handle.client("$program/archive").wait().unwrap().unwrap();
