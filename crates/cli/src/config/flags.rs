@@ -12,7 +12,8 @@ use super::value::{Given, Value};
 /// Flags of every command that reads the configuration.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Flags {
-    /// The configuration file. Without it: ./midge.toml, then /etc/midge/midge.toml, then none.
+    /// The configuration file. Without it: the one that MIDGE_CONFIG names, then ./midge.toml, then
+    /// /etc/midge/midge.toml, then none.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Listen here, ADDRESS:PORT or unix:PATH, and nowhere else than at each --listen.

@@ -65,12 +65,8 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
             let listeners: Vec<_> =
                 broker.handle().listeners().iter().map(ShownListener::new).collect();
             announce(&listeners, &loaded, &sources);
-            let reloader = Reloader::new(
-                args.flags.clone(),
-                broker.handle(),
-                loaded.effective,
-                default_listeners,
-            );
+            let reloader =
+                Reloader::new(sources, broker.handle(), loaded.effective, default_listeners);
             let deadline = loaded.configuration.shutdown_deadline;
             match Reloads::start(reloader) {
                 Ok(reloads) => serve(broker, &reloads, deadline, signals),

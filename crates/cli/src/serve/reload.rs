@@ -13,14 +13,15 @@ use midge_broker::{BrokerHandle, ListenError, Listener, ListenerChange, Renewal,
 
 use super::descriptors;
 use super::listeners::{DefaultListeners, ShownListener};
-use crate::config::{Configuration, Effective, Flags, Loaded, Sources, Value};
+use crate::config::{Configuration, Effective, Loaded, Sources, Value};
 
 /// How a section that does not exist is shown.
 const ABSENT: &str = "not there";
 
 /// Knows the configuration that is in effect.
 pub(crate) struct Reloader {
-    flags: Flags,
+    /// As they were found at the start: a file that is gone is an error, not another configuration.
+    sources: Sources,
     broker: BrokerHandle,
     in_effect: Vec<Effective>,
     default_listeners: DefaultListeners,
@@ -62,12 +63,12 @@ impl Reloads {
 
 impl Reloader {
     pub(crate) fn new(
-        flags: Flags,
+        sources: Sources,
         broker: BrokerHandle,
         in_effect: Vec<Effective>,
         default_listeners: DefaultListeners,
     ) -> Self {
-        Self { flags, broker, in_effect, default_listeners }
+        Self { sources, broker, in_effect, default_listeners }
     }
 
     /// Logs the result of reading the listeners' certificates again: whether there are new ones.
@@ -90,7 +91,7 @@ impl Reloader {
 
     /// Reads the configuration again. A configuration with errors changes nothing.
     fn reload(&mut self) {
-        match Sources::of_process(&self.flags).load() {
+        match self.sources.load() {
             Ok(loaded) => self.take(&loaded),
             Err(report) => {
                 report.lines().for_each(|line| log::error!("{line}"));

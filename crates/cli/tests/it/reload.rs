@@ -178,6 +178,28 @@ fn what_cannot_be_changes_nothing() {
     broker.signal("TERM").end().text();
 }
 
+/// A file that was found at the start is the broker's file: while it is gone, the defaults do not
+/// take its place.
+#[test]
+fn a_file_that_is_gone_changes_nothing() {
+    let port = free_port();
+    let directory = Directory::with_configuration(&listener(port, ""));
+    let broker = start(&directory);
+    let mut client = connect(port, b'c');
+    let (file, elsewhere) =
+        (directory.path().join("midge.toml"), directory.path().join("moved.toml"));
+    fs::rename(&file, &elsewhere).unwrap();
+    let broker = broker
+        .signal("HUP")
+        .wait_for("the configuration cannot be read")
+        .wait_for("the configuration has errors; the one in effect stays");
+    assert_serves(&mut client);
+    fs::rename(&elsewhere, &file).unwrap();
+    let broker = broker.signal("HUP").wait_for(NOTHING_NEW);
+    assert_serves(&mut client);
+    broker.signal("TERM");
+}
+
 #[test]
 fn an_address_becomes_a_wider_one_at_its_port() {
     let port = free_port();
