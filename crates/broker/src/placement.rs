@@ -36,7 +36,7 @@ pub(crate) enum Advice {
     Give {
         to: usize,
         clients: usize,
-        /// Whether it is because all are to gather there.
+        /// Whether they go because all Clients are to gather there.
         gathers: bool,
     },
 }

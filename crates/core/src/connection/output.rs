@@ -38,7 +38,7 @@ pub struct Output {
     segments: Option<Box<VecDeque<Segment>>>,
     /// Bytes of the first segment (or of the tail) that are written already.
     written: u32,
-    /// What is left of the packet that the last of these bytes belong to.
+    /// The rest of the packet that the last of these bytes belong to.
     cut: Cut,
     /// Bytes not yet written, in total.
     pending: usize,

@@ -62,7 +62,7 @@ impl Core {
         let state = self.ground.clients.session(slot);
         let id = state.attached();
         let connection = self.ground.clients.connection_of(state);
-        // What was due meanwhile was left to the other worker.
+        // Timers that became due meanwhile were left to the other worker.
         let of_connection = connection.into_iter().flat_map(Clients::timers_of);
         for (at, timer) in timers_of(state, slot).chain(of_connection) {
             self.ground.timers.set(at, timer);

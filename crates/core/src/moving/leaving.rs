@@ -40,7 +40,7 @@ impl Core {
         let clients = &self.ground.clients;
         let slot = clients.session_by_client_id(client_id).ok_or(Fixed::Unknown)?;
         let session = clients.session(slot);
-        // What belongs to the program has no socket, and its other end is in the worker.
+        // A Session of the program has no socket, and its other end is in the worker.
         if !session.is_of_client() || is_reserved_client_id(client_id) {
             return Err(Fixed::Unknown);
         }

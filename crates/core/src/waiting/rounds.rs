@@ -178,7 +178,7 @@ struct RoundEnd {
 struct Gathering {
     /// The workers whose answers are outstanding.
     awaited: WorkerSet,
-    /// What has to be done first.
+    /// The work that has to be done before it ends.
     postponed: Postponed,
     end: RoundEnd,
 }
@@ -423,8 +423,8 @@ impl Rounds {
         }
         self.sent += 1;
         let is_there = self.members.contains(to);
-        // What was put by in this turn and is delivered in it belongs to the open round, whose
-        // question is still to come.
+        // A message that was put by and is delivered in the same turn belongs to the open round,
+        // whose question is still to come.
         let open = self.open_round();
         let round = match self.origin.filter(|&round| round != open) {
             Some(round) => {
