@@ -115,8 +115,7 @@ impl PartialEq for ListenerPlace {
 impl Eq for ListenerPlace {}
 
 impl ListenerTable {
-    /// How many numbers there are. The one after the last is for connections that come by no
-    /// listener.
+    /// How many numbers there are. Between nodes, the one after the last stands for no listener.
     const NUMBERS_MAX: usize = u16::MAX as usize;
 
     /// Returns the terms of a new connection; `None` if its listener is gone.

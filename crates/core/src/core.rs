@@ -118,7 +118,7 @@ impl Core {
     ///
     /// [`PROGRAM_CLIENT_ID_PREFIX`]: crate::PROGRAM_CLIENT_ID_PREFIX
     pub fn open_for_program(&mut self, now: Timestamp) -> ConnectionId {
-        let id = self.open_connection(Opening { listener: u16::MAX, ..Opening::default() }, now);
+        let id = self.open_connection(Opening::default(), now);
         if let Some(connection) = self.ground.clients.connection_mut(id) {
             connection.belong_to_program();
         }

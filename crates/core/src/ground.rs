@@ -62,7 +62,7 @@ impl Ground {
     }
 
     /// Whether this worker is there: only those that are there answer anything.
-    pub(crate) fn is_there(&self, worker: WorkerId) -> bool {
+    pub(crate) fn is_member(&self, worker: WorkerId) -> bool {
         self.clients.rounds.members().contains(worker)
     }
 

@@ -80,7 +80,7 @@ pub use connection::output::Output;
 pub use conversation::local::LocalPublish;
 pub use gate::{AllowAll, Policy};
 pub use listing::{ClientDetails, ClientInfo, ClientPage, SubscriptionInfo};
-pub use moving::{Fixed, MovedSession};
+pub use moving::{MoveRefusal, MovedSession};
 pub use reconfiguring::Settings;
 pub use storage::storable;
 pub use topics::rewrite::{AutoSubscription, Rewrite, TopicRules};

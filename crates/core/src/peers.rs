@@ -4,7 +4,7 @@ use crate::base::identity::WorkerId;
 use crate::base::message::Publication;
 use crate::boundary::peer_messages::{Peer, PeerMessage, RetainedPeer, SharedPeer};
 use crate::boundary::turn::Turn;
-use crate::clients::crossings::Source;
+use crate::clients::crossings::RoutedFrom;
 use crate::core::Core;
 use crate::gate::Admitted;
 use crate::retained::walking::Pull;
@@ -39,9 +39,9 @@ impl Core {
         match message {
             Peer::Publish(message) => {
                 let admitted = Admitted::by_peer(Publication::of(&message));
-                self.ground.clients.set_source(Source::Worker(from));
+                self.ground.clients.set_routed_from(RoutedFrom::Worker(from));
                 self.router.route_from_peer(&mut self.ground, &admitted, turn);
-                self.ground.clients.set_source(Source::Own);
+                self.ground.clients.set_routed_from(RoutedFrom::Own);
             }
             Peer::Filter { filter, wanted } => self.ground.tree.set_remote(&filter, from, wanted),
             Peer::Group { filter, group, exists: true } => {

@@ -81,7 +81,7 @@ impl Worker {
             return self.count_closed(is_turned_away);
         }
         let opening = Opening {
-            listener: terms.place.number,
+            listener: Some(terms.place.number),
             connect_deadline_ms: Some(deadline_ms),
             is_turned_away,
             capabilities: terms.capabilities,

@@ -67,7 +67,7 @@ fn a_hook_decides_by_what_authentication_said_and_by_where_the_client_is() {
     let asked = hook.asked.lock().unwrap().clone().unwrap();
     assert_eq!(asked.user_name.as_deref(), Some("ada"));
     let source = asked.source.unwrap();
-    assert_eq!((source.listener, source.address), (0, Some("127.0.0.1".parse().unwrap())));
+    assert_eq!((source.listener, source.address), (Some(0), Some("127.0.0.1".parse().unwrap())));
 }
 
 #[test]

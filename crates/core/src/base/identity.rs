@@ -40,8 +40,8 @@ pub enum UserAttribute {
 /// Where a Client has connected from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
-    /// The number of the listener that it came by.
-    pub listener: u16,
+    /// The number of the listener that it came by; absent if it came by none.
+    pub listener: Option<u16>,
     /// Its address; absent on a Unix socket.
     pub address: Option<IpAddr>,
 }

@@ -76,7 +76,8 @@ pub struct AuthRequest {
     pub connection: ConnectionId,
     /// The number of the listener that the Client came by. Listeners that are there at the start
     /// are numbered from 0; one that comes later gets a number that no connected Client came by.
-    pub listener: u16,
+    /// Absent if the connection was opened by no listener.
+    pub listener: Option<u16>,
     /// The protocol it speaks.
     pub version: ProtocolVersion,
     /// The Client Identifier, assigned already if it was empty.

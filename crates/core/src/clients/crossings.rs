@@ -92,7 +92,7 @@ impl Aside {
 
 /// Where a message comes from that is being routed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum RoutedFrom {
     /// This worker's publishers.
     #[default]
     Own,
@@ -132,7 +132,7 @@ pub(crate) struct Crossings {
     adopted: HashMap<SessionId, SessionSlot, foldhash::fast::FixedState>,
     /// Connections that are not read until their Sessions have gone.
     quiet: BTreeSet<ConnectionId>,
-    source: Source,
+    routed_from: RoutedFrom,
     /// Sessions that have got a later edition of the broker's own topics, at their last worker.
     ahead: HashMap<SessionSlot, u64, foldhash::fast::FixedState>,
     /// How many messages were put by so far.
@@ -140,14 +140,16 @@ pub(crate) struct Crossings {
 }
 
 impl Crossing {
-    fn is_barred(&self, source: Source, own: WorkerId) -> bool {
-        let source = match source {
+    fn is_barred(&self, from: RoutedFrom, own: WorkerId) -> bool {
+        let worker = match from {
             // A Session gets these at the worker where it is.
-            Source::OwnTopics(_) => return matches!(self.direction, Direction::Arriving { .. }),
-            Source::Own => own,
-            Source::Worker(worker) => worker,
+            RoutedFrom::OwnTopics(_) => {
+                return matches!(self.direction, Direction::Arriving { .. });
+            }
+            RoutedFrom::Own => own,
+            RoutedFrom::Worker(worker) => worker,
         };
-        let has_switched = self.switched.contains(source);
+        let has_switched = self.switched.contains(worker);
         matches!(self.direction, Direction::Leaving(_)) == has_switched
     }
 
@@ -316,8 +318,8 @@ impl Clients {
     }
 
     /// Notes where the messages come from that are routed from now on.
-    pub(crate) fn set_source(&mut self, source: Source) {
-        self.crossings.source = source;
+    pub(crate) fn set_routed_from(&mut self, from: RoutedFrom) {
+        self.crossings.routed_from = from;
     }
 
     /// Notes that a Session has got the broker's own topics up to this edition.
@@ -329,17 +331,17 @@ impl Clients {
     /// comes this way is for another worker.
     #[inline]
     pub(crate) fn is_closed_to_route(&self, slot: SessionSlot) -> bool {
-        let Crossings { by_slot, ahead, source, .. } = &self.crossings;
+        let Crossings { by_slot, ahead, routed_from, .. } = &self.crossings;
         if by_slot.is_empty() && ahead.is_empty() {
             return self.is_over(slot);
         }
-        if let Source::OwnTopics(edition) = *source
+        if let RoutedFrom::OwnTopics(edition) = *routed_from
             && ahead.get(&slot).is_some_and(|&ahead| edition <= ahead)
         {
             return true;
         }
         match by_slot.get(&slot) {
-            Some(crossing) => crossing.is_barred(*source, self.worker),
+            Some(crossing) => crossing.is_barred(*routed_from, self.worker),
             None => self.is_over(slot),
         }
     }
@@ -369,7 +371,7 @@ impl Clients {
     }
 
     /// Whether the Client of a Session that is here, or is to come, is connected.
-    pub(crate) fn is_there(&self, slot: SessionSlot) -> bool {
+    pub(crate) fn is_online(&self, slot: SessionSlot) -> bool {
         match self.crossings.by_slot.get(&slot).map(|it| &it.direction) {
             Some(Direction::Arriving { is_online, .. }) => *is_online,
             _ => self.sessions[slot as usize].attached().is_some(),

@@ -62,6 +62,6 @@ impl Clients {
 
     /// Whether the Client of a Session of this worker is connected.
     pub(crate) fn is_connected(&self, session: SessionId) -> bool {
-        self.slot_of_receiver(session).is_some_and(|slot| self.is_there(slot))
+        self.slot_of_receiver(session).is_some_and(|slot| self.is_online(slot))
     }
 }

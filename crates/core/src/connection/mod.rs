@@ -11,7 +11,7 @@ pub(crate) mod moving;
 pub(crate) mod output;
 pub(crate) mod shared_bytes;
 
-use std::num::{NonZero, NonZeroU16, NonZeroU64};
+use std::num::{NonZero, NonZeroU16, NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -53,8 +53,8 @@ pub(crate) struct Connection {
     /// When the timer of this connection is due, if one is set.
     timer_at: Option<Timestamp>,
     offer: Arc<Offer>,
-    /// How long the peer may be silent: 1.5 times the Keep Alive, in milliseconds; 0: for ever.
-    silence_max_ms: u32,
+    /// How long the peer may be silent: 1.5 times the Keep Alive, in milliseconds.
+    silence_max_ms: Option<NonZeroU32>,
     /// Acknowledgements that are held back, for the store or another worker.
     held: u32,
     /// How many of them are PUBACKs.
@@ -89,8 +89,8 @@ struct Extras {
 /// What the driver says about a new Network Connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opening {
-    /// The number of the listener that it came by.
-    pub listener: u16,
+    /// The number of the listener that it came by; absent if it came by none.
+    pub listener: Option<u16>,
     /// Milliseconds until a CONNECT has to be complete; absent: as the limits say.
     pub connect_deadline_ms: Option<u32>,
     /// Whether there is no room for it: its CONNECT is answered with 0x89 Server busy.
@@ -105,7 +105,7 @@ pub struct Opening {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     /// The number of the listener that it came by.
-    pub(crate) listener: u16,
+    pub(crate) listener: Option<u16>,
     pub(crate) capabilities: Capabilities,
     /// What its listener promises, if it says so.
     pub(crate) durability: Option<Durability>,
@@ -235,7 +235,7 @@ impl Connection {
             waits_for_output: false,
             problem_information: true,
             is_local: false,
-            silence_max_ms: 0,
+            silence_max_ms: None,
             last_packet_at: now,
             timer_at: None,
             packet_bytes_max: u32::MAX,
@@ -445,15 +445,19 @@ impl Connection {
         self.last_packet_at = (self.last_packet_at + earned_ms).min(now);
     }
 
-    /// Sets how long the peer may be silent: 1.5 times the Keep Alive; 0: for ever.
+    /// Sets how long the peer may be silent: 1.5 times the Keep Alive, or for ever if that is 0.
     pub(crate) fn set_keep_alive(&mut self, keep_alive_seconds: u16) {
-        self.silence_max_ms = u32::from(keep_alive_seconds) * 1500;
+        self.silence_max_ms = NonZeroU32::new(u32::from(keep_alive_seconds) * 1500);
     }
 
-    /// How long the peer may be silent, and when it has been silent for so long.
-    pub(crate) fn silence(&self) -> (u64, Timestamp) {
-        let silence_max_ms = u64::from(self.silence_max_ms);
-        (silence_max_ms, self.last_packet_at + silence_max_ms)
+    /// For how many milliseconds the peer may be silent, if not for ever.
+    pub(crate) fn silence_max_ms(&self) -> Option<u64> {
+        self.silence_max_ms.map(|it| u64::from(it.get()))
+    }
+
+    /// When it has heard from its peer last.
+    pub(crate) fn last_packet_at(&self) -> Timestamp {
+        self.last_packet_at
     }
 
     /// When its timer is due, if one is set.
@@ -630,12 +634,12 @@ mod tests {
             told: Told::new(&Limits::default()),
         };
         let mut offers = Offers::default();
-        let first = offers.share(offer(0));
-        assert!(Arc::ptr_eq(&first, &offers.share(offer(0))));
-        for listener in 1..1000 {
+        let first = offers.share(offer(Some(0)));
+        assert!(Arc::ptr_eq(&first, &offers.share(offer(Some(0)))));
+        for listener in (1..1000).map(Some) {
             assert_eq!(offers.share(offer(listener)).listener, listener);
             assert!(offers.0.len() <= Offers::MANY + 1);
         }
-        assert!(Arc::ptr_eq(&first, &offers.share(offer(0))), "somebody has it still");
+        assert!(Arc::ptr_eq(&first, &offers.share(offer(Some(0)))), "somebody has it still");
     }
 }

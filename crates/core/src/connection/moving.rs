@@ -22,7 +22,7 @@ impl Connection {
     }
 
     /// Whether it never goes to another worker: it has data streams, or is none of a Client.
-    pub(crate) fn is_fixed(&self) -> bool {
+    pub(crate) fn has_to_stay(&self) -> bool {
         self.data_streams.is_some() || self.is_local
     }
 

@@ -72,11 +72,7 @@ impl Core {
         let pending = self.pending_connect(connect);
         let request = AuthRequest {
             connection: id,
-            listener: self
-                .ground
-                .clients
-                .connection(id)
-                .map_or(0, |connection| connection.offer().listener),
+            listener: self.ground.clients.connection(id).and_then(|it| it.offer().listener),
             version: connect.version,
             client_id: pending.client_id.clone(),
             is_assigned: pending.assigned,

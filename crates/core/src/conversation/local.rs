@@ -36,7 +36,7 @@ impl Core {
     /// Opens a subscriber inside the process. It ends like a Network Connection, by
     /// [`Core::handle_closed`].
     pub fn open_local(&mut self, turn: &mut Turn) -> ConnectionId {
-        let opening = Opening { listener: u16::MAX, ..Opening::default() };
+        let opening = Opening::default();
         let id = self.insert_connection(&opening, turn.now);
         // No Client can have this identifier: U+0000 is not allowed in strings of the protocol.
         let name = format!("\0local/{}/{}", self.ground.config.worker.index(), id.generation);

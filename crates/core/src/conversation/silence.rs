@@ -102,7 +102,10 @@ impl Core {
                 self.close(id, None, &DisconnectReason::ConnectTimeout, turn);
             }
             Phase::Connected { .. } => {
-                let (silence_max_ms, due_at) = connection.silence();
+                let Some(silence_max_ms) = connection.silence_max_ms() else {
+                    return;
+                };
+                let due_at = connection.last_packet_at() + silence_max_ms;
                 if due_at > turn.now {
                     return self.set_connection_timer(id, due_at);
                 }

@@ -11,7 +11,7 @@ use crate::boundary::turn::Turn;
 use crate::clients::Clients;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::moving::{Fixed, Leaving, MovedSession, Stage};
+use crate::moving::{Leaving, MoveRefusal, MovedSession, Stage};
 use crate::session::{Session, SubscriptionKind};
 use crate::topics::filter_request::EXCLUSIVE_PREFIX;
 
@@ -36,19 +36,19 @@ impl Core {
         client_id: &str,
         to: WorkerId,
         turn: &mut Turn,
-    ) -> Result<(), Fixed> {
+    ) -> Result<(), MoveRefusal> {
         let clients = &self.ground.clients;
-        let slot = clients.session_by_client_id(client_id).ok_or(Fixed::Unknown)?;
+        let slot = clients.session_by_client_id(client_id).ok_or(MoveRefusal::Unknown)?;
         let session = clients.session(slot);
         // A Session of the program has no socket, and its other end is in the worker.
         if !session.is_of_client() || is_reserved_client_id(client_id) {
-            return Err(Fixed::Unknown);
+            return Err(MoveRefusal::Unknown);
         }
         if session.subscriptions().len() > Self::LEAVING_SUBSCRIPTIONS_MAX {
-            return Err(Fixed::TooLarge);
+            return Err(MoveRefusal::TooLarge);
         }
         let connection = session.attached().and_then(|id| clients.connection(id));
-        let is_fixed = connection.is_some_and(Connection::is_fixed)
+        let has_to_stay = connection.is_some_and(Connection::has_to_stay)
             || session.attached() != session.attached_or_arriving()
             || clients.is_crossing(slot)
             || self.is_moving(client_id)
@@ -56,8 +56,8 @@ impl Core {
             || to == self.ground.config.worker
             || !clients.rounds.members().contains(to)
             || self.draining;
-        if is_fixed {
-            return Err(Fixed::Unready);
+        if has_to_stay {
+            return Err(MoveRefusal::Unready);
         }
         self.begin_leaving(slot, to, turn);
         Ok(())
@@ -163,11 +163,11 @@ impl Core {
         }
         let clients = &self.ground.clients;
         let connection = clients.connection_of(clients.session(slot));
-        let is_fixed = connection.is_some_and(Connection::is_fixed);
+        let has_to_stay = connection.is_some_and(Connection::has_to_stay);
         let is_late =
-            is_fixed || self.draining || turn.now - leaving.since >= Self::LEAVING_PATIENCE_MS;
+            has_to_stay || self.draining || turn.now - leaving.since >= Self::LEAVING_PATIENCE_MS;
         match leaving.stage {
-            _ if is_fixed => (),
+            _ if has_to_stay => (),
             Stage::Preparing => (),
             Stage::Busy if self.is_busy(slot) => (),
             Stage::Busy => {

@@ -16,15 +16,15 @@
 //! Rounds of which something is put by wait for the Session to arrive, and no Session waits for a
 //! round once the workers switch: so nobody waits for each other.
 //!
-//! If a worker goes for good meanwhile, nobody waits for its switch (`departing`).
+//! If a worker goes for good meanwhile, nobody waits for its switch (`peer_gone`).
 //!
 //! A Session keeps its name (`SessionId`). Only messages of shared subscriptions are sent to a
 //! Session by name; the workers remember where those are that have moved.
 //! docs/decisions/0018-a-session-moves-between-two-moments-of-each-worker.md has the reasons.
 
 mod arriving;
-mod departing;
 mod leaving;
+mod peer_gone;
 
 use crate::base::identity::SessionId;
 use crate::base::identity::{ConnectionId, WorkerId};
@@ -56,7 +56,7 @@ pub struct MovedSession {
 
 /// Why a Session does not go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fixed {
+pub enum MoveRefusal {
     /// There is no such Session here.
     Unknown,
     /// It cannot go now: its Client is just connecting, it is on its way already, or too many are.

@@ -3,8 +3,8 @@
 //! messages.
 
 pub(crate) mod beginnings;
-mod departing;
 pub(crate) mod own_topics;
+mod peer_gone;
 pub(crate) mod peer_walks;
 pub(crate) mod requests;
 pub(crate) mod traffic;
@@ -213,7 +213,7 @@ impl Retained {
         if home == ground.config.worker {
             return self.keep(ground, &message, turn).map(|()| None);
         }
-        if !ground.is_there(home) {
+        if !ground.is_member(home) {
             let publisher = Party::Publisher(message.publisher());
             ground.clients.note_drop(publisher, message.topic(), DropReason::PeerGone, turn);
             return Err(DropReason::PeerGone);

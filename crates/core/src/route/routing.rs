@@ -11,7 +11,7 @@ use crate::base::work::Work;
 use crate::base::worker_set::WorkerSet;
 use crate::boundary::peer_messages::{Peer, QuestionId};
 use crate::boundary::turn::Turn;
-use crate::clients::crossings::Source;
+use crate::clients::crossings::RoutedFrom;
 use crate::clients::drops::Party;
 use crate::clients::{Clients, Grant};
 use crate::connection::output::SHARED_PAYLOAD_BYTES_MIN;
@@ -124,7 +124,7 @@ impl Router {
         if qos == QoS::AtMostOnce {
             return false;
         }
-        if retain && !ground.is_there(ground.home_of(publication.topic)) {
+        if retain && !ground.is_member(ground.home_of(publication.topic)) {
             return true;
         }
         if durability == Durability::Memory {
@@ -211,9 +211,9 @@ impl Router {
             groups.extend(matched.flat_map(|&node| ground.tree.groups(node)).copied());
         }
         self.retained.note_seen(publication.topic);
-        ground.clients.set_source(Source::OwnTopics(self.retained.own_topics.edition()));
+        ground.clients.set_routed_from(RoutedFrom::OwnTopics(self.retained.own_topics.edition()));
         self.route_locally(ground, &publication, turn);
-        ground.clients.set_source(Source::Own);
+        ground.clients.set_routed_from(RoutedFrom::Own);
         for group in groups {
             self.shared.publish(ground, group, &publication, turn);
         }

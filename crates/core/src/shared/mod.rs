@@ -4,9 +4,9 @@
 //! when the copy does not suffice: when nobody is connected, or the strategy needs one memory for
 //! the whole node.
 
-mod departing;
 mod flushing;
 mod held;
+mod peer_gone;
 mod presence;
 mod shedding;
 
@@ -579,7 +579,7 @@ impl Shared {
     ) {
         let slot = ground.clients.slot_of_receiver(session);
         let slot =
-            slot.filter(|&slot| ground.clients.is_there(slot) || !ground.config.shared_backlog);
+            slot.filter(|&slot| ground.clients.is_online(slot) || !ground.config.shared_backlog);
         let refusal = slot.and_then(|slot| {
             let publication = Publication::of(&delivery.message);
             let grant = crate::clients::grant_of(&delivery);

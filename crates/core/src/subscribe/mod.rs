@@ -5,9 +5,9 @@
 pub(crate) mod answers;
 pub(crate) mod arrivals;
 pub(crate) mod automatic;
-mod departing;
 pub(crate) mod exclusive;
 mod filter_queue;
+mod peer_gone;
 pub(crate) mod slices;
 pub(crate) mod subscribing;
 pub(crate) mod unsubscribing;

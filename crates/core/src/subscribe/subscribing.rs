@@ -219,7 +219,7 @@ impl Subscriptions {
             }
             RequestKind::Shared { name } => {
                 let home = ground.home_of(&format!("{name}/{}", wanted.request.filter));
-                if !ground.is_there(home) {
+                if !ground.is_member(home) {
                     return Step::Done(ReasonCode::ImplementationSpecificError);
                 }
                 let member = self.member(ground, slot, &wanted);
@@ -262,7 +262,7 @@ impl Subscriptions {
             self.add_plain(router, ground, slot, wanted, position.subscribe, turn);
             return Step::Done(granted(wanted.options.qos));
         }
-        if !ground.is_there(home) {
+        if !ground.is_member(home) {
             return Step::Done(ReasonCode::ImplementationSpecificError);
         }
         // The store learns of it when it is granted: a refused one leaves nothing there.

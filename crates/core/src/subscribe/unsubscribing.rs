@@ -143,7 +143,7 @@ impl Subscriptions {
         match (home, ticket) {
             // A home that is gone chooses nobody any more.
             (Some((home, name, filter)), Some(subscribe))
-                if home != ground.config.worker && ground.is_there(home) =>
+                if home != ground.config.worker && ground.is_member(home) =>
             {
                 waiting = 1;
                 let (index, is_new, key) = (0, false, key.into());

@@ -13,7 +13,7 @@
 //! that something is kept that only a worker that is gone was given (`voids`).
 
 mod answers;
-mod moving;
+mod postponed;
 mod questions;
 #[cfg(test)]
 mod tests;
@@ -38,7 +38,7 @@ use crate::boundary::turn::Turn;
 use answers::{Answer, Asked, PassedOn};
 use questions::Question;
 
-pub(crate) use moving::Postponed;
+pub(crate) use postponed::Postponed;
 
 /// Something that happens when what came before it is durable.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 use std::num::NonZeroU16;
 
 use midge_codec::{Packet, ReasonCode};
-use midge_core::{Core, Fixed, Limits};
+use midge_core::{Core, Limits, MoveRefusal};
 
 use crate::node::{Conn, Node, Setup};
 use crate::packets::{connect, options, persistent, publish, pubrel, will, with_alias};
@@ -253,17 +253,17 @@ fn who_cannot_go_stays() {
         let to = midge_core::WorkerId::new(to);
         node.call(0, |core: &mut Core, turn| core.evict_session(client, to, turn))
     };
-    assert_eq!(evict(&mut node, "nobody", 1), Err(Fixed::Unknown));
-    assert_eq!(evict(&mut node, "s", 0), Err(Fixed::Unready));
-    assert_eq!(evict(&mut node, "s", 5), Err(Fixed::Unready), "there is no such worker");
+    assert_eq!(evict(&mut node, "nobody", 1), Err(MoveRefusal::Unknown));
+    assert_eq!(evict(&mut node, "s", 0), Err(MoveRefusal::Unready));
+    assert_eq!(evict(&mut node, "s", 5), Err(MoveRefusal::Unready), "there is no such worker");
     let filters: Vec<_> = (0..1_100).map(|number| format!("f/{number}")).collect();
     for filters in filters.chunks(50) {
         let filters: Vec<_> = filters.iter().map(|it| (it.as_str(), options(0))).collect();
         node.subscribe_with(s, &filters, None);
     }
-    assert_eq!(evict(&mut node, "s", 1), Err(Fixed::TooLarge));
+    assert_eq!(evict(&mut node, "s", 1), Err(MoveRefusal::TooLarge));
     let _ = node.open_data_stream(a);
-    assert_eq!(evict(&mut node, "a", 1), Err(Fixed::Unready));
+    assert_eq!(evict(&mut node, "a", 1), Err(MoveRefusal::Unready));
 }
 
 /// What the other workers remember of a Session that has moved goes with it.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use midge_codec::{Packet, ReasonCode};
-use midge_core::{Fixed, WorkerId};
+use midge_core::{MoveRefusal, WorkerId};
 
 use crate::node::{Conn, Node, TellOnPanic};
 use crate::packets::{persistent, publish};
@@ -105,7 +105,7 @@ fn a_session_that_was_to_go_to_it_stays() {
             let evict = |core: &mut midge_core::Core, turn: &mut _| {
                 core.evict_session("s", WorkerId::new(GONE), turn)
             };
-            assert_eq!(way.node.call(0, evict), Err(Fixed::Unready));
+            assert_eq!(way.node.call(0, evict), Err(MoveRefusal::Unready));
         } else {
             assert!(!was_kept, "nobody has it");
         }

@@ -47,8 +47,21 @@ fields! {
     Delivery { message, qos, retain, identifiers, group }
     Attributes { qos, retain, expires_at, publisher_session, durability }
     Identity { client_id, user_name, attributes, source }
-    Source { listener, address }
     WantedFilter { filter, options, identifier }
+}
+
+/// Whoever came by no listener has the number 65535 here, which no listener has.
+impl Wire for Source {
+    fn write(&self, writer: &mut Writer<'_>) {
+        let Self { listener, address } = self;
+        listener.unwrap_or(u16::MAX).write(writer);
+        address.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, PeerDecodeError> {
+        let listener = Some(Wire::read(reader)?).filter(|&listener| listener != u16::MAX);
+        Ok(Self { listener, address: Wire::read(reader)? })
+    }
 }
 
 /// A Session that is not in the store has the number 0 here.

@@ -60,7 +60,7 @@ fn publisher() -> Arc<Identity> {
         client_id: "c".into(),
         user_name: Some("u".into()),
         attributes: Some(Arc::new(attributes.into())),
-        source: Some(Source { listener: 2, address: Some([192, 0, 2, 7].into()) }),
+        source: Some(Source { listener: Some(2), address: Some([192, 0, 2, 7].into()) }),
     })
 }
 
@@ -404,8 +404,8 @@ fn any_identity() -> impl Strategy<Value = Arc<Identity>> {
         any::<Option<[u8; 4]>>().prop_map(|it| it.map(Into::into)),
         any::<[u8; 16]>().prop_map(|it| Some(it.into())),
     ];
-    let source =
-        (any::<u16>(), address).prop_map(|(listener, address)| Source { listener, address });
+    let source = (prop::option::of(0..u16::MAX), address)
+        .prop_map(|(listener, address)| Source { listener, address });
     let names = (".{0,12}", prop::option::of(".{0,12}"));
     (names, prop::option::of(attributes), prop::option::of(source)).prop_map(
         |((client_id, user_name), attributes, source)| {
