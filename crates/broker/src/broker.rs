@@ -238,7 +238,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Sets how Clients are placed on the workers; the default is [`Placement::Even`].
+    /// Sets how Clients are placed on the workers; the default is [`Placement::Auto`].
     #[must_use]
     pub fn placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
@@ -438,8 +438,10 @@ impl BrokerBuilder {
             Arc::clone(&memory.1),
         ));
         let publish_window = PublishWindow::new(self.publish_bytes_max.min(share.published));
+        let [seed] = random::words()?;
         let handle = BrokerHandle::new(
             Arc::clone(&inboxes),
+            (count > 1).then(|| Arc::new(Directory::new(seed))),
             orders.clone(),
             Arc::clone(&listeners),
             publish_window,
@@ -473,7 +475,7 @@ impl BrokerBuilder {
         let [random_seed] = random::words()?;
         let seed = self.seed.unwrap_or(random_seed);
         let count = pollers.len();
-        let directory = (count > 1).then(|| Arc::new(Directory::new(seed)));
+        let directory = broker.handle.directory.clone();
         let hook = self.hook.as_ref().map(|hook| Arc::new(GuardedHook::new(Arc::clone(hook))));
         let policy = policy(hook.as_ref());
         let limits = Arc::new(self.limits.clone());

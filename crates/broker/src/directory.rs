@@ -1,7 +1,8 @@
 //! Which worker owns the Session of a Client Identifier.
 //!
-//! The directory is asked only at CONNECT, never for a message. A connection that came to another
-//! worker is handed over to the owner, so a Session never has two owners.
+//! The directory is asked at CONNECT and for requests about a Client, never for a message. A
+//! connection that came to another worker is handed over to the owner, so a Session never has two
+//! owners.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -97,6 +98,12 @@ impl Directory {
         self.shard(client_id).get(client_id).is_some_and(|owner| owner.is_moving)
     }
 
+    /// The worker that owns the Session of this Client Identifier. While the Session moves, that is
+    /// the worker where it was.
+    pub(crate) fn owner(&self, client_id: &str) -> Option<WorkerId> {
+        self.shard(client_id).get(client_id).map(|owner| owner.worker)
+    }
+
     /// Makes the worker the owner of this Client Identifier, because the store has kept a Session
     /// of it.
     pub(crate) fn own(&self, client_id: &str, worker: WorkerId) {
@@ -118,7 +125,7 @@ impl Directory {
     }
 
     /// Ends the ownership of a worker that has no Session of this Client Identifier any more.
-    pub(crate) fn release(&self, client_id: &str, worker: WorkerId) {
+    pub(crate) fn disown(&self, client_id: &str, worker: WorkerId) {
         let mut shard = self.shard(client_id);
         let owner = shard.get(client_id);
         let is_free = |it: &Owner| it.worker == worker && it.claims == 0 && !it.is_moving;
@@ -149,9 +156,9 @@ mod tests {
         assert_eq!(directory.owner_or_claim("client", one), Own);
         directory.end_claim("client", one, true);
         assert_eq!(directory.owner_or_claim("client", two), Other(one));
-        directory.release("client", two);
+        directory.disown("client", two);
         assert_eq!(directory.owner_or_claim("client", two), Other(one));
-        directory.release("client", one);
+        directory.disown("client", one);
         assert_eq!(directory.owner_or_claim("client", two), Own);
     }
 
@@ -162,7 +169,7 @@ mod tests {
         assert_eq!(directory.owner_or_claim("client", one), Own);
         assert_eq!(directory.owner_or_claim("client", one), Own);
         directory.end_claim("client", one, false);
-        directory.release("client", one);
+        directory.disown("client", one);
         assert_eq!(directory.owner_or_claim("client", two), Other(one));
         directory.end_claim("client", one, false);
         assert_eq!(directory.owner_or_claim("client", two), Own);
@@ -174,7 +181,7 @@ mod tests {
         let directory = Directory::new(7);
         directory.own("client", one);
         assert_eq!(directory.owner_or_claim("client", two), Other(one));
-        directory.release("client", one);
+        directory.disown("client", one);
         assert!(directory.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
 
@@ -190,9 +197,11 @@ mod tests {
         assert!(directory.begin_move("client", one) && !directory.begin_move("client", one));
         let asked = [one, two].map(|worker| directory.owner_or_claim("client", worker));
         assert_eq!((asked, directory.is_moving("client")), ([Moving(one); 2], true));
-        directory.release("client", one);
+        assert_eq!(directory.owner("client"), Some(one));
+        directory.disown("client", one);
         directory.end_move("client", two, true);
         assert_eq!(directory.owner_or_claim("client", one), Other(two));
+        assert_eq!((directory.owner("client"), directory.owner("other")), (Some(two), None));
         assert!(directory.begin_move("client", two));
         directory.end_move("client", two, false);
         assert_eq!(directory.owner_or_claim("client", one), Own, "it has ended meanwhile");

@@ -14,6 +14,7 @@ use midge_core::{
 use midge_net::{ListenError, ListenerAddress, ListenerFigures, Renewal};
 use midge_store::StoreUsage;
 
+use crate::directory::Directory;
 use crate::figures::Snapshot;
 use crate::inbox::{Inbox, Letter, LocalMessage, LocalSubscribe, OpenSession};
 use crate::listener_terms::ListenerSettings;
@@ -31,6 +32,8 @@ use crate::storage::{Order, Orders};
 #[derive(Clone)]
 pub struct BrokerHandle {
     pub(crate) inboxes: Arc<[Arc<Inbox>]>,
+    /// Absent if there is one worker only.
+    pub(crate) directory: Option<Arc<Directory>>,
     orders: Option<Arc<Orders>>,
     listeners: Arc<BrokerListeners>,
     pub(crate) publish_window: Arc<PublishWindow>,
@@ -74,13 +77,14 @@ impl ClientCursor {
 impl BrokerHandle {
     pub(crate) fn new(
         inboxes: Arc<[Arc<Inbox>]>,
+        directory: Option<Arc<Directory>>,
         orders: Option<Arc<Orders>>,
         listeners: Arc<BrokerListeners>,
         publish_window: Arc<PublishWindow>,
     ) -> Self {
         let (next, started) = (Arc::new(AtomicUsize::new(0)), Instant::now());
         let events = Arc::default();
-        Self { inboxes, orders, listeners, publish_window, next, started, events }
+        Self { inboxes, directory, orders, listeners, publish_window, next, started, events }
     }
 
     /// Returns the present listeners, in the order in which they were asked for.
@@ -350,7 +354,7 @@ impl BrokerHandle {
     /// The broker has stopped.
     pub fn client(&self, client_id: &str) -> Reply<Option<ClientDetails>> {
         let letter = |answer| Letter::Client { client_id: client_id.into(), answer };
-        self.ask_all(letter, |found| found.into_iter().flatten().next())
+        self.ask_owner(client_id, letter, |found| found.into_iter().flatten().next())
     }
 
     /// Opens a stream of what happens to Clients from now on: connections, refusals,
@@ -417,7 +421,7 @@ impl BrokerHandle {
     pub fn disconnect(&self, client_id: &str, reason_code: ReasonCode) -> Reply<bool> {
         let letter =
             |answer| Letter::Disconnect { client_id: client_id.into(), reason_code, answer };
-        self.ask_all(letter, |found| found.contains(&true))
+        self.ask_owner(client_id, letter, |found| found.contains(&true))
     }
 
     /// Begins to move a Client, with its Session and its Network Connection, to the worker with
@@ -431,7 +435,7 @@ impl BrokerHandle {
     pub fn move_client(&self, client_id: &str, worker: usize) -> Reply<bool> {
         let to = WorkerId::new(worker.min(self.inboxes.len() - 1));
         let letter = |answer| Letter::Move { client_id: client_id.into(), to, answer };
-        self.ask_all(letter, |found| found.contains(&true))
+        self.ask_owner(client_id, letter, |found| found.contains(&true))
     }
 
     /// Returns how busy each worker is, in thousandths of a processor, and how many connections it
@@ -442,13 +446,36 @@ impl BrokerHandle {
         self.inboxes.iter().map(of).collect()
     }
 
-    /// Asks all workers at once, and makes one answer of theirs.
+    /// Asks the worker that owns a Session. If the Session moves meanwhile, that worker passes the
+    /// letter on. If nobody owns one, all workers are asked: a Session of the program may be meant.
+    fn ask_owner<T: Send + 'static, R>(
+        &self,
+        client_id: &str,
+        letter: impl Fn(Answer<T>) -> Letter,
+        gather: impl FnOnce(Vec<T>) -> R + Send + 'static,
+    ) -> Reply<R> {
+        match self.directory.as_ref().and_then(|directory| directory.owner(client_id)) {
+            Some(owner) => self.ask(&self.inboxes[owner.index()..=owner.index()], letter, gather),
+            None => self.ask_all(letter, gather),
+        }
+    }
+
     fn ask_all<T: Send + 'static, R>(
         &self,
         letter: impl Fn(Answer<T>) -> Letter,
         gather: impl FnOnce(Vec<T>) -> R + Send + 'static,
     ) -> Reply<R> {
-        let asked = self.inboxes.iter().map(|inbox| {
+        self.ask(&self.inboxes, letter, gather)
+    }
+
+    /// Asks some workers at once, and makes one answer of theirs.
+    fn ask<T: Send + 'static, R>(
+        &self,
+        inboxes: &[Arc<Inbox>],
+        letter: impl Fn(Answer<T>) -> Letter,
+        gather: impl FnOnce(Vec<T>) -> R + Send + 'static,
+    ) -> Reply<R> {
+        let asked = inboxes.iter().map(|inbox| {
             let (answer, reply) = request();
             inbox.send(letter(answer));
             reply

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
     /// Each new Client on the worker with the fewest, where it stays.
-    #[default]
     Even,
     /// All on one worker while the load is low; a busy worker gives Clients away.
+    #[default]
     Auto,
 }
 

@@ -296,14 +296,18 @@ impl Core {
             self.unanswered.remove(&id);
         }
         self.cancel_connection_timers(&connection);
-        self.ground.clients.counters.connections_closed += u64::from(!is_stream);
+        if !is_stream {
+            self.ground.clients.counters.connections_closed += 1;
+            self.ground.clients.count_connection_off();
+        }
     }
 
-    /// Removes a connection as if it had never been there: another worker goes on with it.
+    /// Removes a connection that another worker goes on with: there, [`Opening::is_handed_over`]
+    /// has to be set.
     pub fn forget_connection(&mut self, id: ConnectionId) {
         if let Some(connection) = self.ground.clients.remove_connection(id) {
             self.cancel_connection_timers(&connection);
-            self.ground.clients.counters.connections_opened -= 1;
+            self.ground.clients.count_connection_off();
         }
     }
 
@@ -400,7 +404,7 @@ impl Core {
     /// long as they wait, everything that comes has to wait behind them.
     pub fn begin_packets(&mut self, turn: &mut Turn) {
         self.router.run_routings(&mut self.ground, turn);
-        self.release_publishers(turn);
+        self.resume_publishers(turn);
         self.begin_share();
     }
 
@@ -493,7 +497,7 @@ impl Core {
     pub fn end_turn(&mut self, turn: &mut Turn) {
         // What was put off first goes first: messages that come later wait behind a fan-out.
         self.router.run_routings(&mut self.ground, turn);
-        self.release_publishers(turn);
+        self.resume_publishers(turn);
         // Then whatever changes who gets something: subscriptions, members, ended Sessions.
         self.subscriptions.run_slices(&mut self.router, &mut self.ground, turn);
         self.router.shared.run_presences(&mut self.ground, turn);
@@ -566,6 +570,7 @@ impl Core {
     pub(crate) fn insert_connection(&mut self, opening: &Opening, now: Timestamp) -> ConnectionId {
         let id = self.ground.clients.next_connection_id();
         let &Opening { listener, capabilities, durability, is_turned_away, .. } = opening;
+        let is_new = !opening.is_handed_over;
         let told = Told::new(&self.ground.config.limits);
         let offer = self.offers.share(Offer { listener, capabilities, durability, told });
         let mut connection = Connection::new(id, offer, now);
@@ -573,7 +578,8 @@ impl Core {
             connection.turn_away();
         }
         self.ground.clients.add_connection(connection);
-        self.ground.clients.counters.connections_opened += 1;
+        self.ground.clients.count_connection_in();
+        self.ground.clients.counters.connections_opened += u64::from(is_new);
         id
     }
 

@@ -84,7 +84,7 @@ impl Core {
                 );
             }
             Peer::ExclusiveRelease { filter, session } => {
-                self.subscriptions.exclusive.release(&filter, session);
+                self.subscriptions.exclusive.free(&filter, session);
             }
             Peer::Round(round) => self.ground.clients.rounds.hear(from, round),
             Peer::Ask { round, ticket } => {

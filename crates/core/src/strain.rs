@@ -145,9 +145,9 @@ impl Core {
     }
 
     /// Lets the publishers that were held back go on, if they may.
-    pub(crate) fn release_publishers(&mut self, turn: &mut Turn) {
+    pub(crate) fn resume_publishers(&mut self, turn: &mut Turn) {
         if !self.holds_publishers_back() {
-            for publisher in self.router.put_off.take_released() {
+            for publisher in self.router.put_off.take_resumed() {
                 self.ground.clients.set_reading(publisher, true, turn);
             }
         }

@@ -45,15 +45,14 @@ impl Core {
     /// Returns how much of everything this worker holds.
     pub fn usage(&self) -> Usage {
         let (retained_messages, retained_bytes) = self.router.retained.usage();
-        let (counters, clients) = (&self.ground.clients.counters, &self.ground.clients);
-        let connections = counters.connections_opened - counters.connections_closed;
+        let clients = &self.ground.clients;
         let (connected, local_subscribers) = clients.present();
         Usage {
-            connections: connections as usize,
+            connections: clients.network_connections(),
             sessions: clients.session_count(),
             connected,
             local_subscribers,
-            subscriptions: self.ground.tree.len(),
+            subscriptions: self.ground.tree.len() - self.moves.subscriptions_to_come(),
             shared_subscriptions: self.router.shared.groups.len(),
             retained_messages,
             retained_bytes,

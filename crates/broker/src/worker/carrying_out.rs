@@ -184,7 +184,7 @@ impl Worker {
             if let Some(directory) = &self.node.directory
                 && !self.core.owns(&client.client_id)
             {
-                directory.release(&client.client_id, self.id);
+                directory.disown(&client.client_id, self.id);
             }
         }
     }

@@ -202,6 +202,8 @@ impl Worker {
     /// How long CONNECTs wait before the worker looks again at old connections that it could not
     /// read.
     pub(crate) const HELD_CONNECTS_PAUSE: Duration = Duration::from_millis(1);
+    /// How long requests about Clients that move wait before they are looked at again.
+    const FOLLOWERS_PAUSE: Duration = Duration::from_millis(2);
     /// A thread that is this late counts as stopped, since its peers cannot tell the difference.
     const ABSENCE_MS_MIN: u64 = 500;
 
@@ -394,7 +396,8 @@ impl Worker {
         });
         let closing = self.closing.next_look(self.stage);
         let load = self.until_next_look();
-        [closing, deadline, pause, room, held, load].into_iter().flatten().min()
+        let followers = self.moving.has_followers().then_some(Self::FOLLOWERS_PAUSE);
+        [closing, deadline, pause, room, held, load, followers].into_iter().flatten().min()
     }
 
     /// Notes whether packets are to be traced: they are while the log is at its last level, which
@@ -444,29 +447,16 @@ impl Worker {
         let mut letters = std::mem::take(&mut self.letters);
         self.node.inboxes[self.id.index()].take(&mut letters, &mut self.emptied);
         self.note_time();
-        for letter in letters.drain(..) {
+        for letter in self.moving.take_followers().into_iter().chain(letters.drain(..)) {
             self.handle_letter(letter);
         }
         self.letters = letters;
     }
 
     fn handle_letter(&mut self, letter: Letter) {
-        if let Some(letter) = self.keep_waiting(letter) {
+        if let Some(letter) = self.follow(letter) {
             self.handle_now(letter);
         }
-    }
-
-    /// Puts off a request about a Client whose Session is on its way to this worker or another one.
-    fn keep_waiting(&self, letter: Letter) -> Option<Letter> {
-        let client_id = match &letter {
-            Letter::Disconnect { client_id, .. } | Letter::Client { client_id, .. } => client_id,
-            _ => return Some(letter),
-        };
-        if self.has_to_wait_for(client_id) {
-            self.node.inboxes[self.id.index()].send(letter);
-            return None;
-        }
-        Some(letter)
     }
 
     fn handle_now(&mut self, letter: Letter) {

@@ -6,6 +6,7 @@
 //! worker has taken the Session in: only then, and there, does the owner change. A CONNECT that
 //! waits has the move called off, if that can still be done.
 
+use std::mem;
 use std::sync::Arc;
 
 use midge_codec::ReasonCode;
@@ -22,6 +23,19 @@ pub(crate) struct Moving {
     begun: Vec<Box<str>>,
     /// Sessions that have left and are not sent yet.
     left: Vec<(Box<MovedSession>, Option<Box<MovingSocket>>)>,
+    /// Requests about Clients whose Sessions are on their way: where they will be is not known yet.
+    followers: Vec<Letter>,
+}
+
+impl Moving {
+    pub(crate) fn has_followers(&self) -> bool {
+        !self.followers.is_empty()
+    }
+
+    /// Takes the requests that have waited, each to be looked at again.
+    pub(crate) fn take_followers(&mut self) -> Vec<Letter> {
+        mem::take(&mut self.followers)
+    }
 }
 
 impl Worker {
@@ -85,7 +99,7 @@ impl Worker {
     /// Sends the Sessions that have left. What the other worker needs to go on with them is on its
     /// way already.
     pub(crate) fn send_evicted(&mut self) {
-        for (session, socket) in std::mem::take(&mut self.moving.left) {
+        for (session, socket) in mem::take(&mut self.moving.left) {
             let to = session.to();
             if socket.is_some() {
                 self.count_handed_over(to);
@@ -129,9 +143,31 @@ impl Worker {
         }
     }
 
-    /// Whether a request about a Client has to wait, because its Session is on its way.
-    pub(crate) fn has_to_wait_for(&self, client_id: &str) -> bool {
-        let directory = self.node.directory.as_ref();
-        !self.core.has_session(client_id) && directory.is_some_and(|it| it.is_moving(client_id))
+    /// Lets a request about a Client follow its Session: to the worker that it has moved to, or
+    /// into the next turn if it is on its way. Returns what is to be handled here.
+    pub(crate) fn follow(&mut self, letter: Letter) -> Option<Letter> {
+        let client_id = match &letter {
+            Letter::Disconnect { client_id, .. }
+            | Letter::Client { client_id, .. }
+            | Letter::Move { client_id, .. } => client_id,
+            _ => return Some(letter),
+        };
+        let Some(directory) = self.node.directory.as_ref() else {
+            return Some(letter);
+        };
+        if self.core.has_session(client_id) {
+            return Some(letter);
+        }
+        if directory.is_moving(client_id) {
+            self.moving.followers.push(letter);
+            return None;
+        }
+        match directory.owner(client_id).filter(|&owner| owner != self.id) {
+            Some(owner) => {
+                self.node.inboxes[owner.index()].send(letter);
+                None
+            }
+            None => Some(letter),
+        }
     }
 }

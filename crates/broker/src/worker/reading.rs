@@ -83,6 +83,7 @@ impl Worker {
         let opening = Opening {
             listener: Some(terms.place.number),
             connect_deadline_ms: Some(deadline_ms),
+            is_handed_over: !bytes.is_empty(),
             is_turned_away,
             capabilities: terms.capabilities,
             durability: terms.durability,

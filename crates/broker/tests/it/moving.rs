@@ -205,14 +205,33 @@ fn a_client_is_found_and_disconnected_while_it_moves() {
     let handle = broker.handle();
     for round in 0..100_usize {
         let mut client = Client::connect(address(&broker), "client");
-        let moving = handle.move_client("client", round % WORKERS);
+        let moving: Vec<_> =
+            (round..round + 3).map(|to| handle.move_client("client", to % WORKERS)).collect();
         let found = handle.client("client").wait().expect("it runs");
         assert!(found.is_some_and(|it| it.info.version.is_some()), "round {round}");
         let code = ReasonCode::AdministrativeAction;
         assert!(handle.disconnect("client", code).wait().expect("it runs"), "round {round}");
-        moving.wait().expect("it runs");
+        moving.into_iter().for_each(|it| assert!(it.wait().is_ok()));
         while client.receive() != Received::Closed {}
     }
+}
+
+#[test]
+fn a_client_that_moves_is_opened_once() {
+    let broker = builder(WORKERS).start().expect("a free port");
+    let clients = ["one", "two", "three", "four"];
+    let mut all: Vec<_> = clients.map(|it| Client::connect(address(&broker), it)).into();
+    let ends = Arc::new(AtomicBool::new(false));
+    let moving = keep_moving(&broker, &["one", "two", "three", "four"], &ends);
+    for _ in 0..300 {
+        let (counters, _) = broker.handle().figures().wait().expect("it runs");
+        assert_eq!(counters.connections_opened, 4);
+    }
+    ends.store(true, Ordering::Relaxed);
+    let moved = moving.join().expect("no panic");
+    assert!(moved > 20, "only {moved} moves have begun");
+    all.iter_mut().for_each(Client::ping);
+    assert_eq!(usage(&broker).connections, 4);
 }
 
 fn placed_broker() -> Broker {

@@ -8,14 +8,16 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use midge_broker::{Broker, BrokerBuilder, Counters, DropReason, Limits, Usage};
+use midge_broker::{Broker, BrokerBuilder, Counters, DropReason, Limits, Placement, Usage};
 
 /// How long anything that has to happen may take. Long, because two slow processors run it all.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Returns a builder that listens on a port that the system chooses.
 pub(crate) fn builder(workers: usize) -> BrokerBuilder {
-    Broker::builder().listen("127.0.0.1:0").workers(workers).seed(7)
+    // Clients are at all workers, whatever the load is.
+    let builder = Broker::builder().placement(Placement::Even);
+    builder.listen("127.0.0.1:0").workers(workers).seed(7)
 }
 
 /// Starts a broker with this many workers.

@@ -155,8 +155,8 @@ fn subscription(values: &Values<'_>) -> AutoSubscription {
 
 fn placement(word: Option<&str>) -> Placement {
     match word {
-        Some("auto") => Placement::Auto,
-        _ => Placement::Even,
+        Some("even") => Placement::Even,
+        _ => Placement::Auto,
     }
 }
 

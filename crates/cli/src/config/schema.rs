@@ -162,13 +162,13 @@ fn broker() -> Section {
     let max = midge_core::WorkerId::MAX_WORKERS as u64;
     let default = Default::Absent { meaning: "one for each processor", example: Value::Integer(2) };
     let doc = "Threads that serve connections. A Client belongs to one of them.";
-    let placement = "Which of these threads a Client belongs to. \"even\": a new Client goes to \
-                     the thread with the\nfewest, and stays there. \"auto\": while the load is \
-                     low, all Clients are on one thread; a busy\nthread gives Clients to one that \
-                     is not, and they do not notice.";
+    let placement = "Which of these threads a Client belongs to. \"auto\": while the load is low, \
+                     all Clients are on one\nthread; a busy thread gives Clients to one that is \
+                     not, and they do not notice. \"even\": a new\nClient goes to the thread with \
+                     the fewest, and stays there.";
     let keys = vec![
         Key::new("workers", Kind::Integer { min: 1, max }, default, doc),
-        Key::new("placement", Kind::Choice(PLACEMENTS), Default::Value(text("even")), placement),
+        Key::new("placement", Kind::Choice(PLACEMENTS), Default::Value(text("auto")), placement),
     ];
     Section { name: "broker", repeated: false, doc: "The broker as a whole.", keys }
 }

@@ -127,14 +127,17 @@ impl Home {
 
     /// Starts a process. Every third broker syncs only from time to time, which must make no
     /// difference here: what is in the file outlives the process. Every second one has such small
-    /// files that it constantly begins new ones and moves live data.
+    /// files that it constantly begins new ones and moves live data. In half of them, Clients stay
+    /// at the workers that they come to; in the others they move to one worker when it is calm.
     fn spawn(&self) -> Child {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let segment_bytes = if start % 2 == 1 { "65536" } else { "8388608" };
         let durability = if start % 3 == 2 { "interval" } else { "fsync" };
+        let placement = if start / 2 % 2 == 1 { "even" } else { "auto" };
         let pace = self.paces.get(start as usize % self.paces.len().max(1));
         let mut log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let settings = format!("durability {durability}, segments {segment_bytes}, {pace:?}");
+        let settings =
+            format!("durability {durability}, segments {segment_bytes}, {placement}, {pace:?}");
         writeln!(log, "start {start}, {settings}").unwrap();
         // Another build than the one just made, for comparison.
         let other = std::env::var_os("MIDGE_TEST_BROKER");
@@ -145,6 +148,7 @@ impl Home {
             .envs(self.settings.iter().copied())
             .env("MIDGE_STORAGE_DURABILITY", durability)
             .env("MIDGE_STORAGE_SEGMENT_BYTES", segment_bytes)
+            .env("MIDGE_BROKER_PLACEMENT", placement)
             .args(["--log-level", "info", "--workers", &self.workers.to_string()])
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .stdin(Stdio::null())

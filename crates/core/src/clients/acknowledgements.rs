@@ -80,7 +80,7 @@ impl Clients {
         if let (PacketType::PubRec, Some(slot)) =
             (acknowledgement.kind, self.connection(control).and_then(Connection::session))
         {
-            self.session_mut(slot).release(acknowledgement.packet_id);
+            self.session_mut(slot).note_pubrel(acknowledgement.packet_id);
         }
         Some(control)
     }

@@ -1,6 +1,6 @@
-//! How many Sessions the node has, for its limit, and how many Clients this worker has. Only this
-//! module changes the node's count. A Session that a newer one of its Client replaces is not
-//! counted any more: the newer one takes over its count.
+//! How many Sessions the node has, for its limit, and how many Network Connections and Clients this
+//! worker has. Only this module changes the node's count. A Session that a newer one of its Client
+//! replaces is not counted any more: the newer one takes over its count.
 
 use std::sync::Arc;
 
@@ -57,6 +57,21 @@ impl Clients {
         self.attached -= usize::from(client.is_some());
         self.locals -= usize::from(client.is_some() && is_local);
         client
+    }
+
+    /// Counts a Network Connection that this worker has from now on.
+    pub(crate) fn count_connection_in(&mut self) {
+        self.network_connections += 1;
+    }
+
+    /// Counts off a Network Connection that is closed, or that another worker goes on with.
+    pub(crate) fn count_connection_off(&mut self) {
+        self.network_connections -= 1;
+    }
+
+    /// How many Network Connections this worker has.
+    pub(crate) fn network_connections(&self) -> usize {
+        self.network_connections
     }
 
     /// How many Clients are connected, and how many subscribers inside the process there are.

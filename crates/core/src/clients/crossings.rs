@@ -114,6 +114,14 @@ enum Direction {
     Arrived,
 }
 
+/// A Session that leaves, and what goes with it.
+pub(crate) struct Taken {
+    pub(crate) session: Session,
+    pub(crate) connection: Option<Connection>,
+    /// Why the Network Connection is to end, if it is.
+    pub(crate) ended: Option<PostponedEnd>,
+}
+
 #[derive(Debug)]
 struct Crossing {
     session: SessionId,
@@ -452,18 +460,14 @@ impl Clients {
         Some((slot, put_by.messages))
     }
 
-    /// Takes out a Session that goes to another worker, with its Network Connection and why that is
-    /// to end, if it is. The slot has to be vacated.
-    pub(crate) fn take_leaving(
-        &mut self,
-        slot: SessionSlot,
-    ) -> (Session, Option<Connection>, Option<PostponedEnd>) {
+    /// Takes out a Session that goes to another worker. The slot has to be vacated.
+    pub(crate) fn take_leaving(&mut self, slot: SessionSlot) -> Taken {
         let name = self.session_id(slot);
         let connection = self.sessions[slot as usize].attached();
         let connection = connection.map(|id| {
             self.crossings.quiet.remove(&id);
             self.attached -= 1;
-            self.counters.connections_opened -= 1;
+            self.count_connection_off();
             let mut connection = self.connections.remove(id.slot());
             connection.leave_worker(&mut self.pool);
             connection
@@ -476,7 +480,7 @@ impl Clients {
             Some(Direction::Leaving(ended)) => ended,
             _ => None,
         };
-        (session, connection, ended)
+        Taken { session, connection, ended }
     }
 
     /// Adds the Network Connection of a Session that has come, and attaches it. Returns its name.
@@ -487,7 +491,7 @@ impl Clients {
     ) -> ConnectionId {
         let id = connection.id();
         self.add_connection(connection);
-        self.counters.connections_opened += 1;
+        self.count_connection_in();
         self.attach(slot, id);
         id
     }

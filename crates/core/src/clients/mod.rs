@@ -61,6 +61,8 @@ pub(crate) struct Clients {
     tracing: Tracing,
     /// Sessions with a Network Connection, and subscribers inside the process.
     attached: usize,
+    /// Network Connections of this worker, whether their Clients are connected or not yet.
+    network_connections: usize,
     /// Subscribers inside the process.
     locals: usize,
     /// Sessions that have ended but keep their slots, because the tree still names them.
@@ -109,6 +111,7 @@ impl Clients {
             traces: false,
             tracing: Tracing::Off,
             attached: 0,
+            network_connections: 0,
             locals: 0,
             over: 0,
             limits: Arc::clone(&config.limits),
@@ -456,7 +459,7 @@ impl Clients {
                 // It may not be durable yet that the Client has taken the message over.
                 let depends = entry_sequence.map(|_| Durability::Fsync);
                 self.note_stream(slot, packet_id, id);
-                self.release(id, packet_id, depends, turn);
+                self.hold_pubrel(id, packet_id, depends, turn);
                 continue;
             };
             let publication = Publication::of(&delivery.message);
@@ -495,11 +498,12 @@ impl Clients {
             entry.delivery = None;
             let sequence = entry.sequence;
             let depends = self.note_taken(slot, sequence);
-            self.release(id, packet_id, depends, turn);
+            self.hold_pubrel(id, packet_id, depends, turn);
         }
     }
 
-    fn release(
+    /// Holds a PUBREL back until what it depends on is so.
+    fn hold_pubrel(
         &mut self,
         id: ConnectionId,
         packet_id: PacketIdentifier,

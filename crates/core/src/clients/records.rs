@@ -122,7 +122,7 @@ impl Clients {
             let number = session.number().map(NonZeroU64::get);
             let of_session = received.iter().filter(|(owner, _)| Some(*owner) == number);
             for (_, packet_id) in of_session {
-                session.release(*packet_id);
+                session.note_pubrel(*packet_id);
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::base::timers::Timer;
 use crate::boundary::peer_messages::{ComingSession, MovePeer, WantedFilter};
 use crate::boundary::turn::Turn;
 use crate::clients::Clients;
+use crate::clients::crossings::Taken;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::moving::{Leaving, MoveRefusal, MovedSession, Stage};
@@ -302,7 +303,7 @@ impl Core {
             self.unanswered.remove(&id);
         }
         let edition = self.ground.clients.crossings.edition_of(slot);
-        let (state, connection, ended) = self.ground.clients.take_leaving(slot);
+        let Taken { session: state, connection, ended } = self.ground.clients.take_leaving(slot);
         for WantedFilter { filter, .. } in &leaving.filters {
             if self.ground.tree.remove(filter, slot) {
                 self.ground.announce_filter(filter, false, turn);

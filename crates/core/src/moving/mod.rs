@@ -136,6 +136,11 @@ impl Moves {
         !self.evicted.is_empty() || self.leaving.iter().any(may_go_on)
     }
 
+    /// How many subscriptions the tree has for Sessions that are not here yet.
+    pub(crate) fn subscriptions_to_come(&self) -> usize {
+        self.coming.iter().map(|it| it.filters.len()).sum()
+    }
+
     /// When the first Session has to stay that has not come to rest by then.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         let can_stay = |it: &&Leaving| !matches!(it.stage, Stage::Switching { .. });

@@ -86,7 +86,7 @@ impl Core {
         let session = self.ground.clients.session_mut(slot);
         let (number, durability) = (session.number(), session.durability());
         let packet_id = ack.packet_id;
-        let promised = session.release(packet_id);
+        let promised = session.note_pubrel(packet_id);
         let reason_code = match promised {
             Some(_) => ReasonCode::Success,
             None => ReasonCode::PacketIdentifierNotFound,

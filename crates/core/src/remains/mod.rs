@@ -174,7 +174,7 @@ impl Remains {
         ground.work.add(1);
         self.left = self.left.saturating_sub(1);
         router.retained.drop_request(session.0, key, turn);
-        subscriptions.release_subscription(router, ground, session, key, &subscribed.kind, turn);
+        subscriptions.free_subscription(router, ground, session, key, &subscribed.kind, turn);
     }
 
     /// Passes what waited for a Session to other members of its shared subscriptions

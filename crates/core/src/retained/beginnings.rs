@@ -54,9 +54,9 @@ impl Retained {
     }
 
     /// Lets the walks that waited for a SUBACK follow it, now that it has left.
-    pub(crate) fn release_walks(&mut self, ground: &mut Ground, subscribe: Ticket) {
+    pub(crate) fn let_walks_follow(&mut self, ground: &mut Ground, subscribe: Ticket) {
         let count = self.beginnings.left;
-        if !self.release_some(ground, subscribe, count) {
+        if !self.let_some_follow(ground, subscribe, count) {
             self.beginnings.waiting.push_back((subscribe, Step::Follow));
         }
     }
@@ -89,7 +89,7 @@ impl Retained {
     ) -> bool {
         match step {
             Step::Begin => self.begin_some(ground, subscribe, count, turn),
-            Step::Follow => self.release_some(ground, subscribe, count),
+            Step::Follow => self.let_some_follow(ground, subscribe, count),
         }
     }
 
@@ -115,10 +115,10 @@ impl Retained {
     }
 
     /// Lets up to `count` walks follow the SUBACK; true if all do.
-    fn release_some(&mut self, ground: &mut Ground, subscribe: Ticket, count: usize) -> bool {
-        let released = self.requests.release(subscribe, count);
-        self.note_beginnings(ground, released);
-        released < count || !self.requests.holds(subscribe)
+    fn let_some_follow(&mut self, ground: &mut Ground, subscribe: Ticket, count: usize) -> bool {
+        let followed = self.requests.let_follow(subscribe, count);
+        self.note_beginnings(ground, followed);
+        followed < count || !self.requests.holds(subscribe)
     }
 
     fn note_beginnings(&mut self, ground: &mut Ground, walks: usize) {

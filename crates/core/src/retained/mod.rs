@@ -260,7 +260,7 @@ impl Retained {
         {
             // A PUBREC that refuses ends the handshake.
             let session = ground.clients.session_mut(slot);
-            let promised = session.release(packet_id);
+            let promised = session.note_pubrel(packet_id);
             if let Some(number) = session.number()
                 && promised > Some(Durability::Memory)
             {

@@ -137,12 +137,12 @@ impl<R> Requests<R> {
 
     /// Lets up to `count` of the requests that a SUBACK held back follow it, now that it has left.
     /// Returns how many there were; if fewer than `count`, these are the last ones.
-    pub(crate) fn release(&mut self, subscribe: Ticket, count: usize) -> usize {
-        for released in 0..count {
+    pub(crate) fn let_follow(&mut self, subscribe: Ticket, count: usize) -> usize {
+        for followed in 0..count {
             let held = self.held.get_mut(&subscribe);
             let Some(ticket) = held.and_then(|held| held.tickets.pop_front()) else {
                 self.held.remove(&subscribe);
-                return released;
+                return followed;
             };
             self.follow(ticket);
         }
@@ -290,7 +290,7 @@ mod tests {
         for ticket in 1..=1_000 {
             let old = requests.insert(ticket, 10_000 + ticket, session(1), "t", ticket);
             assert_eq!(old, ticket.checked_sub(1).filter(|&old| old > 0));
-            assert_eq!(requests.release(10_000 + ticket, 10), 1);
+            assert_eq!(requests.let_follow(10_000 + ticket, 10), 1);
         }
         assert_eq!(requests.iter().count(), 1);
         let order = requests.sessions[&session(1)].order.len();

@@ -169,7 +169,7 @@ impl PutOff {
 
     /// Takes the publishers that can be read again: all of them once the backlog is at most half
     /// full, none before.
-    pub(crate) fn take_released(&mut self) -> Vec<ConnectionId> {
+    pub(crate) fn take_resumed(&mut self) -> Vec<ConnectionId> {
         if self.bytes * 2 > self.bytes_max {
             return Vec::new();
         }

@@ -374,7 +374,7 @@ impl Session {
 
     /// Releases a Packet Identifier. Returns what was promised about its message, if it was waiting
     /// for the PUBREL.
-    pub(crate) fn release(&mut self, packet_id: PacketIdentifier) -> Option<Durability> {
+    pub(crate) fn note_pubrel(&mut self, packet_id: PacketIdentifier) -> Option<Durability> {
         let waiting = self.awaiting_release.as_mut()?;
         let received = waiting.remove(&packet_id)?;
         if waiting.is_empty() {

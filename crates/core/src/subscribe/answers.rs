@@ -64,7 +64,7 @@ impl Subscriptions {
             return self.take_retained_arrivals(router, ground, turn);
         }
         self.answer_subscribe(ground, subscribe, turn);
-        router.retained.release_walks(ground, ticket);
+        router.retained.let_walks_follow(ground, ticket);
     }
 
     /// Sends the SUBACK, which retained messages follow.

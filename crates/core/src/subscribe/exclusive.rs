@@ -26,7 +26,7 @@ impl Exclusive {
         *self.owners.entry_ref(filter).or_insert(session) == session
     }
 
-    pub(crate) fn release(&mut self, filter: &str, session: SessionId) {
+    pub(crate) fn free(&mut self, filter: &str, session: SessionId) {
         if self.owners.get(filter) == Some(&session) {
             self.owners.remove(filter);
         }
@@ -34,7 +34,7 @@ impl Exclusive {
 }
 
 impl Subscriptions {
-    pub(crate) fn release_exclusive(
+    pub(crate) fn free_exclusive(
         &mut self,
         ground: &mut Ground,
         filter: &str,
@@ -43,7 +43,7 @@ impl Subscriptions {
     ) {
         let home = ground.home_of(filter);
         if home == ground.config.worker {
-            self.exclusive.release(filter, session);
+            self.exclusive.free(filter, session);
         } else {
             let filter = Arc::from(filter);
             turn.fx.send(home, Peer::ExclusiveRelease { filter, session }.into());
@@ -63,9 +63,9 @@ mod tests {
         assert!(exclusive.claim("a", session(1)));
         assert!(exclusive.claim("a", session(1)));
         assert!(!exclusive.claim("a", session(2)));
-        exclusive.release("a", session(2));
+        exclusive.free("a", session(2));
         assert!(!exclusive.claim("a", session(2)));
-        exclusive.release("a", session(1));
+        exclusive.free("a", session(1));
         assert!(exclusive.claim("a", session(2)));
     }
 }

@@ -395,7 +395,7 @@ impl Subscriptions {
     }
 
     /// Gives up everything held by a subscription that was just taken from its Session.
-    pub(crate) fn release_subscription(
+    pub(crate) fn free_subscription(
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
@@ -409,7 +409,7 @@ impl Subscriptions {
             SubscriptionKind::Exclusive => {
                 let filter = key.strip_prefix(EXCLUSIVE_PREFIX).unwrap_or(key);
                 self.remove_from_tree(ground, slot, filter, turn);
-                self.release_exclusive(ground, filter, session, turn);
+                self.free_exclusive(ground, filter, session, turn);
             }
             SubscriptionKind::Shared(Some(group)) => {
                 router.shared.leave(ground, group, session, turn);

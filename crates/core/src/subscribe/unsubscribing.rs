@@ -155,7 +155,7 @@ impl Subscriptions {
             }
             _ => {
                 let kind = &subscribed.kind;
-                self.release_subscription(router, ground, (session, slot), key, kind, turn);
+                self.free_subscription(router, ground, (session, slot), key, kind, turn);
             }
         }
         ground.clients.forget_subscription(slot, key);

@@ -5,7 +5,7 @@
 use std::num::NonZeroU16;
 
 use midge_codec::{Packet, ReasonCode};
-use midge_core::{Core, Limits, MoveRefusal};
+use midge_core::{Core, Limits, MoveRefusal, Usage};
 
 use crate::node::{Conn, Node, Setup};
 use crate::packets::{connect, options, persistent, publish, pubrel, will, with_alias};
@@ -209,6 +209,24 @@ fn begin_to_switch(node: &mut Node) {
         }
         node.turn(worker);
     }
+}
+
+#[test]
+fn what_a_session_has_that_moves_is_counted_once() {
+    let mut node = node(&["s"]);
+    subscriber(&mut node);
+    let counted = |node: &Node| {
+        let mut usage = Usage::default();
+        node.cores.iter().for_each(|core| usage.add(&core.usage()));
+        (usage.connections, usage.subscriptions)
+    };
+    assert_eq!(counted(&node), (1, 1));
+    begin_to_switch(&mut node);
+    assert_eq!(counted(&node), (1, 1), "it is on its way");
+    node.settle();
+    assert!(node.cores[1].has_session("s"));
+    assert_eq!(counted(&node), (1, 1));
+    assert_eq!(node.cores.iter().map(|core| core.counters().connections_opened).sum::<u64>(), 1);
 }
 
 #[test]
