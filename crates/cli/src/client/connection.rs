@@ -47,6 +47,9 @@ impl Opener {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = left.map_or(CONNECT_TIMEOUT, |left| left.min(CONNECT_TIMEOUT));
         let mut stream = self.connector.connect(timeout).map_err(|error| {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return self.not_in_time();
+            }
             // Only after a failure: otherwise every host would be looked up twice.
             let host_error = self.connector.addresses().err();
             failed(self.endpoint.cannot_connect(&error, host_error.as_ref()))
@@ -55,6 +58,11 @@ impl Opener {
             ClientError::permanent(format!("cannot wait for {}: {error}", self.endpoint))
         })?;
         Ok(Connection { stream, scratch: Scratch::new() })
+    }
+
+    /// Says that there was no connection by the deadline.
+    pub(crate) fn not_in_time(&self) -> ClientError {
+        ClientError::TimedOut(format!("{} did not accept the connection in time", self.endpoint))
     }
 }
 
@@ -152,5 +160,18 @@ mod tests {
             )
         );
         assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn says_that_the_time_is_over_when_it_ends_before_there_is_a_connection() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tls = Line::parse_from(["x"]).tls;
+        let endpoint = Endpoint::of_host("127.0.0.1", Some(port), &tls).unwrap();
+        let (mut opener, poller) = (Opener::new(endpoint).unwrap(), Poller::new().unwrap());
+        let error = opener.open(Some(Instant::now()), &poller, 0).err().unwrap();
+        drop(listener);
+        let expected = format!("127.0.0.1:{port} did not accept the connection in time");
+        assert_eq!((error.to_string(), error.exit_code()), (expected, 27));
     }
 }

@@ -142,11 +142,7 @@ impl Driver {
                     self.phase = LostIn::Connected;
                     return Ok(());
                 }
-                Ok(Wake::Deadline) => {
-                    let endpoint = self.opener.endpoint();
-                    let text = format!("{endpoint} did not accept the connection in time");
-                    return Err(ClientError::TimedOut(text));
-                }
+                Ok(Wake::Deadline) => return Err(self.opener.not_in_time()),
                 Ok(_) => {}
                 Err(error) => return Err(error),
             }

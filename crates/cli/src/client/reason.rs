@@ -72,7 +72,7 @@ fn advice(answer: &Answer) -> String {
         return format!(". It refers to {reference}: connect there with -h");
     }
     let advice = match answer.reason_code {
-        ReasonCode::UnsupportedProtocolVersion => ". Try another version, such as -V 311",
+        ReasonCode::UnsupportedProtocolVersion => ". Try another version: -V 5, -V 311 or -V 31",
         ReasonCode::ClientIdentifierNotValid => ". Try another client identifier, with -i",
         ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized => {
             ". Check the user name, -u, and the password, -P or --password-file"

@@ -239,7 +239,7 @@ fn explains_that_something_else_listens() {
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "sent what is not MQTT"),
         (b"", "closed the connection without an answer to CONNECT"),
         (b"\x20\x02\x00", "closed the connection without an answer to CONNECT"),
-        (b"\x20\x03\x00\x84\x00", "Try another version, such as -V 311"),
+        (b"\x20\x03\x00\x84\x00", "Try another version: -V 5, -V 311 or -V 31"),
         (b"\xd0\x00", "before the CONNACK"),
     ] {
         let (port, server) = scripted_server(&[reply]);
