@@ -35,8 +35,9 @@ impl ProgressLine {
         self.is_shown = true;
         let Progress { what, done, total } = progress;
         let so_far = match total {
-            0 => done.to_string(),
-            _ => format!("{} %", u128::from(done.min(total)) * 100 / u128::from(total)),
+            None => done.to_string(),
+            Some(0) => "100 %".to_string(),
+            Some(total) => format!("{} %", u128::from(done.min(total)) * 100 / u128::from(total)),
         };
         let _ = write!(io::stderr().lock(), "\r\x1b[K{what}: {so_far}");
     }

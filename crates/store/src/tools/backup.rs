@@ -160,7 +160,7 @@ fn copy_all(
     tell: &mut dyn FnMut(Progress),
 ) -> Result<(), BackupError> {
     let Segments { current, unused, bytes } = look_at_segments(source)?;
-    let mut counter = Counter::new(tell, "copying", bytes, 8 << 20);
+    let mut counter = Counter::new(tell, "copying", Some(bytes), 8 << 20);
     let mut buffer = Vec::new();
     for name in &source.names {
         let number = segment_number(name);

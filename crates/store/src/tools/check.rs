@@ -102,7 +102,7 @@ pub fn check(disk: Arc<dyn Disk>, tell: &mut dyn FnMut(Progress)) -> Result<Chec
         message: Vec::new(),
     };
     let all = index.queued + index.kept.len() as u64 + index.owners.len() as u64;
-    let mut counter = Counter::new(tell, "reading what is kept", all, 1 << 10);
+    let mut counter = Counter::new(tell, "reading what is kept", Some(all), 1 << 10);
     readers.owners(index, &mut counter);
     readers.all_kept(index, &mut counter);
     checked.lost = readers.lost;
@@ -164,7 +164,7 @@ fn check_older_segments(
     }
     let bytes = |link: &Link| link.end.map_or(link.length, u64::from);
     let total = links.iter().map(bytes).sum();
-    let mut counter = Counter::new(tell, "reading the journal", total, 8 << 20);
+    let mut counter = Counter::new(tell, "reading the journal", Some(total), 8 << 20);
     let mut buffer = Vec::new();
     for link in &links {
         read_segment(&*store.disk, link.number, link.end, &mut buffer)?;

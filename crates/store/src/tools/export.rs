@@ -110,7 +110,7 @@ pub fn export(
         records: &mut records,
         record: Vec::new(),
         lost: Report::default(),
-        counter: Counter::new(tell, "exporting messages", total, 1 << 10),
+        counter: Counter::new(tell, "exporting messages", Some(total), 1 << 10),
     };
     let next_number = index.next_number;
     exporter.write(&Line::Header(Header { version: VERSION, next_number }))?;

@@ -129,7 +129,7 @@ pub fn import_into(
 ) -> Result<Imported, ImportError> {
     let opened = Engine::open(disk, options, now).map_err(ImportError::Open)?;
     let mut importer = Importer::new(opened.engine);
-    let mut counter = Counter::new(tell, "importing lines", 0, 1 << 10);
+    let mut counter = Counter::new(tell, "importing lines", None, 1 << 10);
     let mut bytes = Vec::new();
     loop {
         bytes.clear();

@@ -7,8 +7,8 @@ pub struct Progress {
     pub what: &'static str,
     /// How much of it is done.
     pub done: u64,
-    /// How much there is; 0 if that is unknown.
-    pub total: u64,
+    /// How much there is, if that is known.
+    pub total: Option<u64>,
 }
 
 /// Counts one kind of work and tells somebody about it now and then.
@@ -23,7 +23,7 @@ impl<'a> Counter<'a> {
     pub(crate) fn new(
         tell: &'a mut dyn FnMut(Progress),
         what: &'static str,
-        total: u64,
+        total: Option<u64>,
         interval: u64,
     ) -> Self {
         let progress = Progress { what, done: 0, total };
