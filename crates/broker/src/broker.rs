@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use midge_core::{
     AllowAll, Capabilities, Core, CoreConfig, Counters, Durability, DurabilityRules, Limits,
     NodeBudget, Policy, SharedStrategy, TopicRules, WorkerId,
 };
-use midge_net::{Accepted, Listen, ListenError, ListenerAddress, Listeners, Poller};
+use midge_net::{Listen, ListenError, ListenerAddress, Listeners, Poller, Watcher};
 use midge_store::{OpenError, Opened};
 
 use crate::clock::{Clock, Clocks, MachineClocks};
@@ -27,7 +27,7 @@ use crate::memory::share::Share;
 use crate::memory::unfinished::Unfinished;
 use crate::memory::{self, Allocator, MemoryGauge};
 use crate::own_topics::{Bell, OwnTopics};
-use crate::passing_on::{choose, pass_on};
+use crate::passing_on::PassingOn;
 use crate::placement::Placement;
 use crate::program::publish_window::PublishWindow;
 use crate::pulse::Pulse;
@@ -35,7 +35,7 @@ use crate::random;
 use crate::storage::recovery::{self, Restored};
 use crate::storage::{self, OnFailure, Order, Orders, Storage, StoreThread};
 use crate::watch::Watch;
-use crate::worker::{Node, Worker, WorkerParts};
+use crate::worker::{Node, WaysIn, Worker, WorkerParts};
 
 /// Makes a [`Broker`]. Everything except the addresses to listen on has a default.
 pub struct BrokerBuilder {
@@ -455,13 +455,22 @@ impl BrokerBuilder {
             addresses,
         };
         let (bell, rings) = Bell::new();
-        let parts = (orders.as_ref(), &memory, &share, &bell);
+        let passing_on = Arc::new(PassingOn {
+            placement: self.placement,
+            inboxes: Arc::clone(&inboxes),
+            table: Arc::clone(&listeners.table),
+            connections_max: Arc::clone(&listeners.connections_max),
+            beyond: Arc::default(),
+        });
+        let watchers = pollers.iter().map(Poller::watcher).collect::<Result<_, _>>()?;
+        let ways_in = WaysIn { entrance: bound.entrance(), passing_on };
+        let parts = (orders.as_ref(), &memory, &share, &bell, &ways_in);
         let clock = self.start_workers(pollers, &inboxes, parts, &mut broker)?;
-        let pulse = Pulse::new(clock, Arc::clone(&inboxes), orders);
+        let pulse = Pulse::new(clock, inboxes, orders);
         let own_topics = self.own_topics_interval;
         let own_topics = own_topics.map(|it| OwnTopics::start(broker.handle(), it, (bell, rings)));
         broker._own_topics = own_topics.transpose()?;
-        start_listeners(bound, &listeners, inboxes, (pulse, memory), self.placement)?;
+        start_listeners(bound, &listeners, watchers, ways_in.passing_on, (pulse, memory))?;
         Ok(broker)
     }
 
@@ -469,7 +478,7 @@ impl BrokerBuilder {
         &self,
         pollers: Vec<Poller>,
         inboxes: &Arc<[Arc<Inbox>]>,
-        (orders, memory, share, bell): (Option<&Arc<Orders>>, &Memory, &Share, &Bell),
+        (orders, memory, share, bell, ways_in): Parts<'_>,
         broker: &mut Broker,
     ) -> Result<Clock, StartError> {
         let [random_seed] = random::words()?;
@@ -523,6 +532,7 @@ impl BrokerBuilder {
             memory: Arc::clone(&memory.0),
             unfinished: Arc::clone(&memory.1),
             publish_window: Arc::clone(&broker.handle.publish_window),
+            ways_in: ways_in.clone(),
         };
         let cores = pollers.into_iter().zip(cores).enumerate();
         for (index, (poller, core)) in cores {
@@ -593,24 +603,19 @@ impl BrokerBuilder {
 fn start_listeners(
     bound: Listeners,
     listeners: &BrokerListeners,
-    inboxes: Arc<[Arc<Inbox>]>,
+    watchers: Vec<Watcher>,
+    passing_on: Arc<PassingOn>,
     (pulse, memory): (Pulse, Memory),
-    placement: Placement,
 ) -> Result<(), StartError> {
-    let beyond = Arc::new(AtomicU64::new(0));
+    let (inboxes, beyond) = (Arc::clone(&passing_on.inboxes), Arc::clone(&passing_on.beyond));
     let control = Arc::clone(&listeners.control);
-    let mut watch = Watch::new(memory, Arc::clone(&inboxes), control, Arc::clone(&beyond), pulse);
-    let (table, connections_max) =
-        (Arc::clone(&listeners.table), Arc::clone(&listeners.connections_max));
-    let pass_on = move |accepted: Accepted| {
-        // A connection whose listener is gone is closed.
-        if let Some(terms) = table.get(accepted.listener) {
-            let connections_max = connections_max.load(Ordering::Relaxed);
-            let inbox = choose(placement, &inboxes);
-            pass_on((accepted, terms), inbox, &inboxes, connections_max, &beyond);
-        }
+    let mut watch = Watch::new(memory, inboxes, control, beyond, pulse);
+    let by_thread = Arc::clone(&passing_on);
+    let every_second = move || {
+        watch.look();
+        passing_on.watcher()
     };
-    let running = bound.start(pass_on, move || watch.look())?;
+    let running = bound.start(watchers, move |it| by_thread.pass_on(it), every_second)?;
     Ok(listeners.run(running)?)
 }
 
@@ -621,6 +626,9 @@ fn policy(hook: Option<&Arc<GuardedHook>>) -> Arc<dyn Policy> {
         None => Arc::new(AllowAll),
     }
 }
+
+/// What all workers of a broker get beside their inboxes.
+type Parts<'p> = (Option<&'p Arc<Orders>>, &'p Memory, &'p Share, &'p Bell, &'p WaysIn);
 
 /// The two things that look after memory.
 type Memory = (Arc<MemoryGauge>, Arc<Unfinished>);

@@ -36,14 +36,7 @@ pub(crate) enum Letter {
         from: WorkerId,
         messages: Vec<PeerMessage>,
     },
-    Accepted {
-        stream: Stream,
-        terms: Arc<ListenerTerms>,
-        /// When the connection came.
-        opened: Instant,
-        /// There is no room for the connection: its CONNECT is to be refused.
-        is_turned_away: bool,
-    },
+    Accepted(Newcomer),
     /// A connection whose Session belongs to this worker, with the bytes that were read from it.
     HandedOver {
         stream: Stream,
@@ -124,6 +117,16 @@ pub(crate) enum Letter {
     Drain,
     /// End now.
     Stop,
+}
+
+/// A connection that a listener has accepted.
+pub(crate) struct Newcomer {
+    pub(crate) stream: Stream,
+    pub(crate) terms: Arc<ListenerTerms>,
+    /// When the connection came.
+    pub(crate) opened: Instant,
+    /// There is no room for the connection: its CONNECT is to be refused.
+    pub(crate) is_turned_away: bool,
 }
 
 /// The socket of a Session that goes to another worker, and what was read from it.

@@ -440,7 +440,7 @@ mod tests {
             Arc::new([]),
             Arc::new(Unfinished::new(1)),
         );
-        listeners.run(bound.start(drop, || ()).unwrap()).unwrap();
+        listeners.run(bound.start(Vec::new(), drop, || None).unwrap()).unwrap();
         let address = address.network().unwrap();
         // A change that hangs at a name server, longer than anybody waits for the change.
         let change = listeners.changing();

@@ -7,12 +7,12 @@
 //!
 //! This module decides from numbers that others measure. It must never know a Session or a socket.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// How Clients are placed on the workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
-    /// Each new Client on the worker with the fewest, where it stays.
+    /// Each new Client on the worker with the fewest, or with hardly more, where it stays.
     Even,
     /// All on one worker while the load is low; a busy worker gives Clients away.
     #[default]
@@ -24,8 +24,8 @@ pub enum Placement {
 pub(crate) struct Load {
     /// Thousandths of a processor that it has used lately.
     busy: AtomicU32,
-    /// New connections that it was given since it told its load last.
-    fresh: AtomicU64,
+    /// Connections that it had when it told its load last.
+    known: AtomicUsize,
 }
 
 /// What a worker does about its Clients now.
@@ -54,24 +54,21 @@ impl Load {
         self.busy.load(Ordering::Relaxed)
     }
 
-    /// Sets what the worker has used lately.
-    pub(crate) fn tell(&self, busy: u32) {
+    /// Sets what the worker has used lately, with as many connections as it has now.
+    pub(crate) fn tell(&self, busy: u32, connections: usize) {
         self.busy.store(busy, Ordering::Relaxed);
-        self.fresh.store(0, Ordering::Relaxed);
-    }
-
-    /// Notes that the worker is given a new connection.
-    pub(crate) fn note_fresh(&self) {
-        self.fresh.fetch_add(1, Ordering::Relaxed);
+        self.known.store(connections, Ordering::Relaxed);
     }
 
     /// Whether others are told of any load, so that the worker has to tell when it is over.
-    pub(crate) fn is_any(&self) -> bool {
-        self.busy() > 0 || self.fresh() > 0
+    pub(crate) fn is_any(&self, connections: usize) -> bool {
+        self.busy() > 0 || self.fresh(connections) > 0
     }
 
-    fn fresh(&self) -> u64 {
-        self.fresh.load(Ordering::Relaxed)
+    /// How many more connections the worker has than when it told its load. Those that come and go
+    /// do not count: what they cost is told.
+    fn fresh(&self, connections: usize) -> usize {
+        connections.saturating_sub(self.known.load(Ordering::Relaxed))
     }
 }
 
@@ -89,8 +86,13 @@ impl Placing {
     const CALM_LOOKS: u32 = 30;
     /// The most Clients that a worker gives away at a look.
     const GIVEN_MAX: usize = 32;
-    /// How many new connections go to one worker before it has told what they cost.
-    const FRESH_MAX: u64 = 64;
+    /// How many connections a worker may gain before it has told what they cost.
+    const FRESH_MAX: usize = 64;
+    /// A worker has hardly more connections than another one if it has up to this part more.
+    const HARDLY: usize = 32;
+    /// How many more make no difference for who watches the listeners, so that this does not change
+    /// each time that a few come and go.
+    const FEW: usize = 16;
 
     /// Says what a worker has to do that has so many Clients. `loads` are those of all workers, its
     /// own among them. `active` says how many of its Clients can move and make up its load; it is
@@ -130,12 +132,15 @@ impl Placing {
         }
     }
 
-    /// Says which worker gets a new connection: the first one that has room for its load. `load`
-    /// and `connections` are those of a worker.
+    /// Says which worker gets a new connection: the first one that has room for its load, otherwise
+    /// the one with the fewest. `load` and `connections` are those of a worker. `own` is the worker
+    /// that has accepted it, if one has: it keeps it if it has hardly more than any other, because
+    /// giving it away wakes a second thread.
     pub(crate) fn choose(
         placement: Placement,
         workers: usize,
-        load: impl Fn(usize) -> (u32, u64),
+        own: Option<usize>,
+        load: impl Fn(usize) -> (u32, usize),
         connections: impl Fn(usize) -> usize,
     ) -> usize {
         let has_room = |&worker: &usize| {
@@ -146,18 +151,39 @@ impl Placing {
             Placement::Auto => (0..workers).find(has_room),
             Placement::Even => None,
         };
-        first.or_else(|| (0..workers).min_by_key(|&worker| connections(worker))).unwrap_or(0)
+        first.unwrap_or_else(|| {
+            let fewest = (0..workers).min_by_key(|&worker| connections(worker)).unwrap_or(0);
+            let least = connections(fewest);
+            own.filter(|&own| connections(own) <= least + least / Self::HARDLY).unwrap_or(fewest)
+        })
+    }
+
+    /// Says which worker is to watch the listeners: the first one to which new connections go, so
+    /// that they need not go on to another one. `None`: all workers are busy, and a connection must
+    /// not wait until one of them has time to accept it.
+    pub(crate) fn watcher(
+        placement: Placement,
+        workers: usize,
+        busy: impl Fn(usize) -> u32,
+        connections: impl Fn(usize) -> usize,
+    ) -> Option<usize> {
+        let least = (0..workers).map(&connections).min().unwrap_or(0);
+        let most = least + least / Self::HARDLY + Self::FEW;
+        (0..workers).find(|&worker| match placement {
+            Placement::Auto => busy(worker) < Self::BUSY,
+            Placement::Even => connections(worker) <= most,
+        })
     }
 
     /// The worker's load as [`Placing::choose`] wants to know it.
-    pub(crate) fn told(load: &Load) -> (u32, u64) {
-        (load.busy(), load.fresh())
+    pub(crate) fn told(load: &Load, connections: usize) -> (u32, usize) {
+        (load.busy(), load.fresh(connections))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Advice, Placement, Placing};
+    use super::{Advice, Load, Placement, Placing};
 
     fn advice(own: usize, clients: usize, loads: &[u32], looks: u32) -> Advice {
         let mut placing = Placing::default();
@@ -211,14 +237,51 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_gets_new_connections_watches_the_listeners() {
+        let watcher = |placement, busy: [u32; 3], connections: [usize; 3]| {
+            Placing::watcher(placement, 3, |it| busy[it], |it| connections[it])
+        };
+        assert_eq!(watcher(Placement::Auto, [599, 0, 0], [9, 0, 0]), Some(0));
+        assert_eq!(watcher(Placement::Auto, [600, 10, 0], [9, 9, 0]), Some(1));
+        assert_eq!(watcher(Placement::Auto, [600; 3], [0; 3]), None, "all are busy");
+        assert_eq!(watcher(Placement::Even, [999; 3], [9, 8, 7]), Some(0));
+        assert_eq!(watcher(Placement::Even, [0; 3], [99, 8, 7]), Some(1));
+    }
+
+    #[test]
     fn new_connections_fill_one_worker_after_the_other() {
-        let choose = |placement, loads: [(u32, u64); 3], connections: [usize; 3]| {
-            Placing::choose(placement, 3, |it| loads[it], |it| connections[it])
+        let choose = |placement, loads: [(u32, usize); 3], connections: [usize; 3]| {
+            Placing::choose(placement, 3, None, |it| loads[it], |it| connections[it])
         };
         assert_eq!(choose(Placement::Auto, [(10, 0), (0, 0), (0, 0)], [9, 0, 0]), 0);
         assert_eq!(choose(Placement::Auto, [(900, 0), (10, 3), (0, 0)], [9, 9, 0]), 1);
         assert_eq!(choose(Placement::Auto, [(0, 64), (0, 64), (0, 3)], [9, 9, 9]), 2, "a storm");
         assert_eq!(choose(Placement::Auto, [(900, 0), (900, 0), (900, 0)], [9, 8, 9]), 1);
         assert_eq!(choose(Placement::Even, [(0, 0), (0, 0), (0, 0)], [9, 8, 9]), 1);
+    }
+
+    #[test]
+    fn connections_that_come_and_go_do_not_count() {
+        let load = Load::default();
+        assert_eq!(Placing::told(&load, 7), (0, 7));
+        assert!(load.is_any(7));
+        load.tell(0, 7);
+        assert_eq!([5, 7, 9].map(|connections| Placing::told(&load, connections).1), [0, 0, 2]);
+        assert!(!load.is_any(7));
+        load.tell(1, 7);
+        assert!(load.is_any(7));
+    }
+
+    #[test]
+    fn a_worker_keeps_what_it_has_accepted_unless_it_has_more_than_others() {
+        let choose = |own, connections: [usize; 3]| {
+            let load = |_| (1000, 0);
+            Placing::choose(Placement::Even, 3, own, load, |it| connections[it])
+        };
+        assert_eq!(choose(Some(2), [0, 0, 0]), 2);
+        assert_eq!(choose(Some(2), [31, 31, 32]), 0, "it is one of a few");
+        assert_eq!(choose(Some(2), [33, 32, 33]), 2, "it is one of many");
+        assert_eq!(choose(Some(2), [640, 641, 660]), 2);
+        assert_eq!(choose(Some(2), [640, 641, 661]), 0);
     }
 }

@@ -1,8 +1,10 @@
-//! The thread that accepts connections for all listeners and passes them on.
+//! The thread that looks after all listeners. It accepts for those that no poller watches, and
+//! passes the connections on; once a second it looks at all of them, so that nobody waits for ever
+//! at a listener whose watcher does not come.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -10,12 +12,13 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use crate::accepting::Reception;
 use crate::admission::Refusal;
+use crate::entrance::{Door, Entrance, LISTENER, Waiting, Watchers};
 use crate::listen::TcpOptions;
 use crate::listener::Listener;
+use crate::poller::Watcher;
 use crate::stream::Stream;
-use crate::unix::FileIdentity;
 
-/// Receives the connections that were accepted.
+/// Receives the connections that the thread has accepted.
 pub(crate) type PassOn = Arc<dyn Fn(Accepted) + Send + Sync>;
 
 /// A connection that was accepted.
@@ -34,9 +37,8 @@ pub struct Accepted {
 /// The running thread. Dropping it stops the thread and closes its listeners.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    doors: Arc<Mutex<Vec<Door>>>,
+    entrance: Arc<Entrance>,
     registry: Registry,
-    waker: Arc<Waker>,
     stops: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,69 +46,56 @@ pub(crate) struct Acceptor {
 /// The listeners of an acceptor, held while no connection is accepted.
 #[derive(Debug)]
 pub(crate) struct HeldDoors<'a> {
-    acceptor: &'a Acceptor,
+    entrance: &'a Entrance,
     doors: MutexGuard<'a, Vec<Door>>,
 }
 
-/// A listener, and what its connections become.
-#[derive(Debug)]
-pub(crate) struct Door {
-    pub(crate) number: usize,
-    pub(crate) listener: Listener,
-    pub(crate) reception: Reception,
+/// What the thread works with.
+struct Porter<F> {
+    poll: Poll,
+    entrance: Arc<Entrance>,
+    watchers: Watchers,
+    pass_on: PassOn,
+    every_second: F,
+    stops: Arc<AtomicBool>,
 }
 
 const STOP: Token = Token(usize::MAX);
-
-/// The token of all listeners: any event makes the thread look at all of them.
-const LISTENER: Token = Token(0);
-
-/// How many connections of one listener are accepted before it is the turn of others.
-const ACCEPTED_MAX: usize = 1024;
 
 /// How long to wait after the operating system had no descriptor left for a connection.
 const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 impl Acceptor {
-    /// Starts the thread, without listeners. `pass_on` gets every connection with its listener's
-    /// number; `every_second` is called on the thread each time before it waits for connections, at
-    /// least about once a second, for work that needs a clock outside the workers.
+    /// Starts the thread, without listeners. `pass_on` gets every connection that it accepts, with
+    /// its listener's number. `every_second` is called on the thread each time before it waits for
+    /// connections, at least about once a second, for work that needs a clock outside the workers;
+    /// it says which of the pollers watches the listeners from then on, `None` for the thread.
     ///
     /// # Errors
     ///
     /// The operating system refuses a thread or descriptors.
     pub(crate) fn start(
+        entrance: Arc<Entrance>,
+        pollers: Vec<Watcher>,
         pass_on: PassOn,
-        mut every_second: impl FnMut() + Send + 'static,
+        every_second: impl FnMut() -> Option<usize> + Send + 'static,
     ) -> io::Result<Self> {
-        let mut poll = Poll::new()?;
+        let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
-        let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
-        let (doors, stops) = (Arc::<Mutex<Vec<Door>>>::default(), Arc::new(AtomicBool::new(false)));
-        let (is_stopping, of_thread) = (Arc::clone(&stops), Arc::clone(&doors));
-        let thread = thread::Builder::new().name("midge-accept".into()).spawn(move || {
-            let mut events = Events::with_capacity(64);
-            let mut is_busy = false;
-            while !is_stopping.load(Ordering::Acquire) {
-                every_second();
-                let wait = if is_busy { Duration::ZERO } else { Duration::from_secs(1) };
-                if let Err(error) = poll.poll(&mut events, Some(wait))
-                    && error.kind() != io::ErrorKind::Interrupted
-                {
-                    log::error!("waiting for connections failed: {error}");
-                    return;
-                }
-                // All of them each time, so that a listener that ran out of descriptors is tried
-                // again.
-                let waiting: Vec<_> =
-                    lock(&of_thread).iter().map(|door| door.accept_all(&pass_on)).collect();
-                is_busy = waiting.contains(&Waiting::More);
-                if waiting.contains(&Waiting::NoDescriptor) {
-                    thread::sleep(PAUSE_WITHOUT_DESCRIPTORS);
-                }
-            }
-        })?;
-        Ok(Self { doors, registry, waker, stops, thread: Some(thread) })
+        entrance.set_thread(Waker::new(poll.registry(), STOP)?);
+        let watchers = Watchers { thread: registry.try_clone()?, pollers };
+        let stops = Arc::new(AtomicBool::new(false));
+        let porter = Porter {
+            poll,
+            entrance: Arc::clone(&entrance),
+            watchers,
+            pass_on,
+            every_second,
+            stops: Arc::clone(&stops),
+        };
+        let thread = thread::Builder::new().name("midge-accept".into());
+        let thread = Some(thread.spawn(move || porter.run())?);
+        Ok(Self { entrance, registry, stops, thread })
     }
 
     /// Has a listener watched before [`Self::add`] makes the thread accept from it.
@@ -120,31 +109,57 @@ impl Acceptor {
 
     /// Accepts from these listeners from now on; all of them are watched already.
     pub(crate) fn add(&self, doors: impl IntoIterator<Item = Door>) {
-        lock(&self.doors).extend(doors);
-        let _ = self.waker.wake();
+        self.entrance.lock().extend(doors);
+        self.entrance.wake_thread();
     }
 
     /// Closes a listener. When this returns, it accepts nobody any more.
     pub(crate) fn remove(&self, number: usize) {
-        lock(&self.doors).retain(|door| door.number != number);
+        self.entrance.lock().retain(|door| door.number != number);
     }
 
     /// Holds the listeners: nobody is accepted until the result is dropped.
     pub(crate) fn hold(&self) -> HeldDoors<'_> {
-        HeldDoors { acceptor: self, doors: lock(&self.doors) }
+        HeldDoors { entrance: &self.entrance, doors: self.entrance.lock() }
     }
 
     /// Sets whether other sockets of this process may be bound to the ports of some listeners.
     pub(crate) fn share_ports(&self, numbers: &[usize], shares: bool) -> io::Result<()> {
-        let mut doors = lock(&self.doors);
+        let mut doors = self.entrance.lock();
         let mut doors = doors.iter_mut().filter(|door| numbers.contains(&door.number));
         doors.try_for_each(|door| door.listener.share_port(shares))
     }
 
-    /// Returns which file a listener is, if it is a Unix socket.
-    pub(crate) fn file(&self, number: usize) -> Option<FileIdentity> {
-        let doors = lock(&self.doors);
-        doors.iter().find(|door| door.number == number)?.listener.file()
+    /// Returns what all who accept share.
+    pub(crate) fn entrance(&self) -> &Entrance {
+        &self.entrance
+    }
+}
+
+impl<F: FnMut() -> Option<usize>> Porter<F> {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(64);
+        let (mut is_busy, mut is_short) = (false, false);
+        while !self.stops.load(Ordering::Acquire) {
+            let watcher = (self.every_second)();
+            // Where descriptors are short, this thread tries again, and no poller comes in vain.
+            self.entrance.watch_by(watcher.filter(|_| !is_short), &self.watchers);
+            let wait = if is_busy { Duration::ZERO } else { Duration::from_secs(1) };
+            if let Err(error) = self.poll.poll(&mut events, Some(wait))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                log::error!("waiting for connections failed: {error}");
+                return;
+            }
+            // All of them each time, so that a listener that ran out of descriptors is tried
+            // again.
+            let waiting = self.entrance.accept_all(&self.pass_on);
+            is_short = waiting.contains(&Waiting::NoDescriptor);
+            is_busy = waiting.contains(&Waiting::More);
+            if is_short {
+                thread::sleep(PAUSE_WITHOUT_DESCRIPTORS);
+            }
+        }
     }
 }
 
@@ -159,14 +174,14 @@ impl HeldDoors<'_> {
         }
     }
 
-    /// Puts a listener, which is watched already, in the place of the one with the same number.
-    /// Peers can no longer find the old one, but those that wait there are still accepted.
+    /// Puts a listener, which the thread watches already, in the place of the one with the same
+    /// number. Peers can no longer find the old one, but those that wait there are still accepted.
     pub(crate) fn replace(&mut self, door: Door, pass_on: &PassOn) {
         if let Some(old) = self.door(door.number) {
-            while old.accept_all(pass_on) == Waiting::More {}
+            old.accept_some(usize::MAX, |accepted| pass_on(accepted));
             *old = door;
         }
-        let _ = self.acceptor.waker.wake();
+        self.entrance.wake_thread();
     }
 
     fn door(&mut self, number: usize) -> Option<&mut Door> {
@@ -177,54 +192,12 @@ impl HeldDoors<'_> {
 impl Drop for Acceptor {
     fn drop(&mut self) {
         self.stops.store(true, Ordering::Release);
-        let _ = self.waker.wake();
+        self.entrance.wake_thread();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-fn lock(doors: &Mutex<Vec<Door>>) -> MutexGuard<'_, Vec<Door>> {
-    doors.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What is left after a listener had its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
-    Nobody,
-    /// There may be more, but it is the turn of others.
-    More,
-    /// The operating system had no descriptor for the next one.
-    NoDescriptor,
-}
-
-impl Door {
-    /// Accepts the connections that wait.
-    fn accept_all(&self, pass_on: &PassOn) -> Waiting {
-        let (listener, number) = (&self.listener, self.number);
-        for _ in 0..ACCEPTED_MAX {
-            let opened = Instant::now();
-            match self.reception.accept(listener, opened) {
-                Ok(Some((stream, refusal))) => {
-                    pass_on(Accepted { stream, listener: number, opened, refusal });
-                }
-                // Refused without a word.
-                Ok(None) => (),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Waiting::Nobody,
-                // The peer gave up before it was accepted, or a signal came: the next connection
-                // may work.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-                    ) => {}
-                Err(error) => {
-                    let address = listener.local_address();
-                    log::error!("cannot accept a connection on {address}: {error}");
-                    return Waiting::NoDescriptor;
-                }
-            }
-        }
-        Waiting::More
+        // Others may keep the entrance.
+        let doors = std::mem::take(&mut *self.entrance.lock());
+        drop(doors);
     }
 }

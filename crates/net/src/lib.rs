@@ -9,6 +9,7 @@ mod admission;
 mod buckets;
 #[cfg(feature = "client")]
 mod connector;
+mod entrance;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -70,6 +71,7 @@ pub use acceptor::Accepted;
 pub use admission::{ListenerFigures, Refusal};
 #[cfg(feature = "client")]
 pub use connector::{Connector, Target};
+pub use entrance::Entrance;
 pub use listen::{
     CertificateFiles, ClientCertificates, Listen, ListenAddress, ListenerLimits, Protocol,
     ProxyMode, ProxyOptions, QuicOptions, TcpOptions, TlsOptions, TlsVersion, UnixOptions,
@@ -82,7 +84,7 @@ pub use neighbours::addresses_collide;
 pub use peer::{
     AlternativeName, Peer, PeerAddress, PeerCertificate, ProxiedTls, ProxyInfo, TlsInfo, Transport,
 };
-pub use poller::{Notifier, Poller, Readiness};
+pub use poller::{Notifier, Poller, Readiness, Watcher};
 pub use running_listeners::{ListenerChanges, ReadyChanges, RunningListeners};
 pub use scratch::Scratch;
 pub use stream::{Received, Stream};

@@ -5,12 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::acceptor::Accepted;
+use crate::acceptor::{Accepted, Acceptor, PassOn};
 use crate::admission::Admission;
+use crate::entrance::Entrance;
 use crate::listen::{Listen, ListenAddress, Protocol};
 use crate::listener::{BindError, Listener, ListenerAddress, Yielding};
 use crate::listener_control::{Entry, ListenerControl};
 use crate::neighbours::{Advice, name_neighbour};
+use crate::poller::Watcher;
 #[cfg(feature = "quic")]
 use crate::quic::{QuicSocket, QuicTerms};
 use crate::running_listeners::RunningListeners;
@@ -21,6 +23,7 @@ use crate::tls::{TlsFileError, TlsServer};
 pub struct Listeners {
     bound: Vec<Bound>,
     control: Arc<ListenerControl>,
+    entrance: Arc<Entrance>,
 }
 
 /// A bound listener.
@@ -106,7 +109,8 @@ impl Listeners {
             })?);
         }
         let entries = bound.iter().map(|bound| bound.entry.clone()).collect();
-        Ok(Self { bound, control: Arc::new(ListenerControl::new(entries)) })
+        let control = Arc::new(ListenerControl::new(entries));
+        Ok(Self { bound, control, entrance: Arc::default() })
     }
 
     /// Returns where they listen, in the order in which they were asked for.
@@ -119,10 +123,17 @@ impl Listeners {
         Arc::clone(&self.control)
     }
 
+    /// Returns what those accept by whose pollers watch the listeners.
+    pub fn entrance(&self) -> Arc<Entrance> {
+        Arc::clone(&self.entrance)
+    }
+
     /// Starts to accept on all of them at once, so that a peer that is let in by one finds the
-    /// others open, too. `pass_on` gets every connection with its listener's number; `every_second`
-    /// is called on the thread that accepts, before it first waits for connections and then at
-    /// least about once a second.
+    /// others open, too. `pass_on` gets every connection that the acceptor's own thread accepts,
+    /// with its listener's number, and every connection of QUIC. `every_second` is called on that
+    /// thread, before it first waits for connections and then at least about once a second. It says
+    /// which of `pollers` watches the listeners of streams from then on, whose thread then accepts
+    /// ([`Entrance::accept`]); `None`: the acceptor's thread does.
     ///
     /// # Errors
     ///
@@ -130,10 +141,13 @@ impl Listeners {
     /// thread or descriptors.
     pub fn start(
         self,
+        pollers: Vec<Watcher>,
         pass_on: impl Fn(Accepted) + Send + Sync + 'static,
-        every_second: impl FnMut() + Send + 'static,
+        every_second: impl FnMut() -> Option<usize> + Send + 'static,
     ) -> Result<RunningListeners, ListenError> {
-        RunningListeners::start(self.bound, self.control, Arc::new(pass_on), every_second)
+        let pass_on: PassOn = Arc::new(pass_on);
+        let acceptor = Acceptor::start(self.entrance, pollers, Arc::clone(&pass_on), every_second)?;
+        RunningListeners::start(self.bound, self.control, acceptor, pass_on)
     }
 }
 

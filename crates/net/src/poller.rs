@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use crate::stream::{Source, Stream};
 
@@ -21,6 +21,12 @@ pub struct Poller {
     events: Events,
     notifier: Arc<Notifier>,
     signals: Arc<Signals>,
+}
+
+/// Lets listeners be watched by a poller, see [`Poller::watcher`].
+#[derive(Debug)]
+pub struct Watcher {
+    pub(crate) registry: Registry,
 }
 
 /// How a stream that the operating system does not know reports that it is ready, from any thread.
@@ -59,6 +65,9 @@ pub struct Readiness {
 }
 
 impl Poller {
+    /// The numbers from here on, except the last one, stand for listeners.
+    const FIRST_LISTENER: usize = usize::MAX - (1 << 16) - 1;
+
     /// Events taken from the operating system at a time.
     pub const EVENTS: usize = 1024;
 
@@ -81,7 +90,22 @@ impl Poller {
         Arc::clone(&self.notifier)
     }
 
-    /// Adds a stream, whose readiness is reported under `number` (not `usize::MAX`).
+    /// Returns what has the poller watch listeners. [`Readiness::listener`] reports them.
+    ///
+    /// # Errors
+    ///
+    /// The operating system has no more descriptors.
+    pub fn watcher(&self) -> io::Result<Watcher> {
+        Ok(Watcher { registry: self.poll.registry().try_clone()? })
+    }
+
+    /// Returns the token of the listener with this number, which is less than 65,536.
+    pub(crate) fn listener_token(number: usize) -> Token {
+        debug_assert!(number < 1 << 16, "there are no more numbers");
+        Token(Self::FIRST_LISTENER + number)
+    }
+
+    /// Adds a stream, whose readiness is reported under `number`, which is small: a slot.
     ///
     /// # Errors
     ///
@@ -105,7 +129,7 @@ impl Poller {
         }
     }
 
-    /// Adds something other than a stream. It is reported under `number` (not `usize::MAX`) when it
+    /// Adds something other than a stream. It is reported under `number`, which is small, when it
     /// can be read.
     ///
     /// # Errors
@@ -191,6 +215,13 @@ impl Poller {
             writable: event.is_writable() || event.is_write_closed(),
         });
         of_system.chain(self.signals.take().into_iter().map(|signal| signal.readiness()))
+    }
+}
+
+impl Readiness {
+    /// Returns the number of the listener at which somebody waits, if it is one and no stream.
+    pub fn listener(&self) -> Option<usize> {
+        self.number.checked_sub(Poller::FIRST_LISTENER)
     }
 }
 

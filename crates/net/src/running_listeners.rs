@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::accepting::Reception;
-use crate::acceptor::{Acceptor, Door, HeldDoors, PassOn};
+use crate::acceptor::{Acceptor, HeldDoors, PassOn};
+use crate::entrance::Door;
 #[cfg(feature = "quic")]
 use crate::listen::Protocol;
 use crate::listen::{Listen, ListenAddress};
@@ -91,13 +92,12 @@ impl RunningListeners {
     pub(crate) fn start(
         bound: Vec<Bound>,
         control: Arc<ListenerControl>,
+        acceptor: Acceptor,
         pass_on: PassOn,
-        every_second: impl FnMut() + Send + 'static,
     ) -> Result<Self, ListenError> {
-        let acceptor = Some(Acceptor::start(Arc::clone(&pass_on), every_second)?);
         let mut running = Self {
             control,
-            acceptor,
+            acceptor: Some(acceptor),
             pass_on,
             #[cfg(feature = "quic")]
             quic: None,
@@ -226,7 +226,7 @@ impl RunningListeners {
     fn naming_neighbour(&self, error: ListenError, listen: &Listen) -> ListenError {
         // One lock after the other, never both at once.
         let entries = self.control.entries().clone();
-        let file = |entry: &Entry| self.acceptor.as_ref()?.file(entry.number);
+        let file = |entry: &Entry| self.acceptor.as_ref()?.entrance().file(entry.number);
         let own = entries.iter().map(|entry| (entry, file(entry)));
         name_neighbour(error, listen, own, &Advice::AT_CHANGE)
     }
@@ -276,8 +276,7 @@ impl RunningListeners {
         for Opening { entry, socket } in openings {
             match socket {
                 ReadySocket::Stream(listener) => {
-                    let reception = reception(&entry);
-                    doors.push(Door { number: entry.number, listener, reception });
+                    doors.push(Door::new(entry.number, listener, reception(&entry)));
                 }
                 #[cfg(feature = "quic")]
                 ReadySocket::Quic(ready) => {
@@ -312,7 +311,7 @@ impl RunningListeners {
             _ if old.listen.unix != listen.unix
                 && matches!(listen.address, ListenAddress::Unix(_)) =>
             {
-                let yielding = Yielding { port: false, file: acceptor.file(number) };
+                let yielding = Yielding { port: false, file: acceptor.entrance().file(number) };
                 let mut listener = Listener::bind(listen, yielding)?;
                 acceptor.watch(&mut listener)?;
                 Exchange::Socket(listener)
@@ -365,8 +364,7 @@ impl RunningListeners {
                     doors.change(number, reception(entry), &entry.listen.tcp);
                     return Err(error);
                 }
-                let door = Door { number, listener, reception: reception(entry) };
-                doors.replace(door, &self.pass_on);
+                doors.replace(Door::new(number, listener, reception(entry)), &self.pass_on);
             }
             #[cfg(feature = "quic")]
             Exchange::Quic(ready) => {

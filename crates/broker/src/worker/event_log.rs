@@ -76,6 +76,9 @@ impl Worker {
     }
 
     fn log_connected(&mut self, event: &Event) {
+        if log::max_level() < log::Level::Info {
+            return; // its words would be a part of what a CONNECT costs
+        }
         let Event::Connected {
             connection,
             client,
@@ -132,15 +135,18 @@ impl Worker {
         client: Option<&Identity>,
         reason: &DisconnectReason,
     ) {
-        let Place { address, listener, transport, .. } = self.place(id);
-        let from = address.as_deref().unwrap_or("inside the process");
-        let name = client.map_or("a client without session".into(), ToString::to_string);
         let level = match reason {
             DisconnectReason::ProtocolViolation { .. } | DisconnectReason::ConnectTimeout => {
                 log::Level::Warn
             }
             _ => log::Level::Info,
         };
+        if log::max_level() < level {
+            return;
+        }
+        let Place { address, listener, transport, .. } = self.place(id);
+        let from = address.as_deref().unwrap_or("inside the process");
+        let name = client.map_or("a client without session".into(), ToString::to_string);
         log::log!(
             level,
             client_id = client.map(|client| &*client.client_id),

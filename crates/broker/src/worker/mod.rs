@@ -27,16 +27,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use midge_core::{ConnectionId, Core, PeerMessage, Timestamp, Tracing, Turn, WorkerId};
-use midge_net::{Poller, Readiness, Scratch};
+use midge_net::{Entrance, Poller, Readiness, Scratch};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
 use crate::hook::GuardedHook;
-use crate::inbox::{Inbox, Letter};
+use crate::inbox::{Inbox, Letter, Newcomer};
 use crate::memory::unfinished::Unfinished;
 use crate::memory::{MemoryGauge, Shortage};
 use crate::own_topics::Bell;
+use crate::passing_on::PassingOn;
 use crate::placement::Placement;
 use crate::program::event_hub::EventHub;
 use crate::program::guard::{guarded, note_thread};
@@ -73,6 +74,14 @@ pub(crate) struct Node {
     pub(crate) unfinished: Arc<Unfinished>,
     /// What the process publishes and the workers have not answered.
     pub(crate) publish_window: Arc<PublishWindow>,
+    pub(crate) ways_in: WaysIn,
+}
+
+/// How new connections come.
+#[derive(Clone)]
+pub(crate) struct WaysIn {
+    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) passing_on: Arc<PassingOn>,
 }
 
 /// What a worker is started with.
@@ -134,7 +143,11 @@ pub(crate) struct Worker {
     pub(crate) maybe_gone_room: Vec<u8>,
     /// CONNECTs that wait.
     pub(crate) connect_lines: ConnectLines,
-    /// New connections, none of whose packets was handled yet.
+    /// Listeners at which somebody waits to be accepted.
+    pub(crate) callers: Vec<usize>,
+    /// Connections that were accepted and are not opened yet.
+    pub(crate) newcomers: Vec<Newcomer>,
+    /// Connections that came with their CONNECTs from other workers, and were not handled yet.
     pub(crate) opened: Vec<ConnectionId>,
     /// Connections that are to be read again.
     pub(crate) resumed: Vec<ConnectionId>,
@@ -235,6 +248,8 @@ impl Worker {
             maybe_gone_room: Vec::new(),
             output_bytes_max: parts.output_bytes_max,
             stage: Stage::Running,
+            callers: Vec::new(),
+            newcomers: Vec::new(),
             opened: Vec::new(),
             resumed: Vec::new(),
             letters: Vec::new(),
@@ -298,6 +313,7 @@ impl Worker {
         // Before letters say that CONNACKs may leave.
         self.end_those_that_have_gone();
         self.take_letters();
+        self.accept_callers();
         // A letter may change whose packets are to be traced.
         self.note_log_level();
         self.put_new_behind_old();
@@ -376,7 +392,8 @@ impl Worker {
     fn timeout(&self) -> Option<Duration> {
         let has_letters = self.has_looked && self.node.inboxes[self.id.index()].has_letters();
         let is_behind = self.core.has_work() || !self.departures.is_empty();
-        if has_letters || is_behind || !self.turn.fx.is_empty() {
+        let is_to_go_on = is_behind || !self.callers.is_empty();
+        if has_letters || is_to_go_on || !self.turn.fx.is_empty() {
             return Some(Duration::ZERO);
         }
         if !self.readable.is_empty() || self.locals.has_waiting() {
@@ -419,8 +436,10 @@ impl Worker {
     }
 
     fn take_readiness(&mut self) {
-        for Readiness { number, readable, ends, writable } in self.poller.ready() {
+        for readiness in self.poller.ready() {
+            let Readiness { number, readable, ends, writable } = readiness;
             let Some(socket) = self.sockets.get(number) else {
+                self.callers.extend(readiness.listener());
                 continue;
             };
             if readable {
@@ -465,9 +484,7 @@ impl Worker {
                 self.core.handle_batch(from, messages.drain(..), &mut self.turn);
                 self.emptied.put(messages);
             }
-            Letter::Accepted { stream, terms, opened, is_turned_away } => {
-                self.open_accepted(stream, terms, opened, is_turned_away);
-            }
+            Letter::Accepted(newcomer) => self.open_accepted(newcomer),
             Letter::HandedOver { stream, terms, opened, bytes } => {
                 self.open_handed_over(stream, terms, opened, bytes);
             }

@@ -1,6 +1,7 @@
 //! Looks at the worker's load from time to time, tells the others, and gives Clients away if
 //! [`crate::placement`] says so.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use midge_core::{ConnectionId, Timestamp, WorkerId};
@@ -52,8 +53,9 @@ impl Worker {
     /// that it has none.
     pub(crate) fn until_next_look(&self) -> Option<Duration> {
         self.place.as_ref()?;
-        let load = &self.node.inboxes[self.id.index()].load;
-        load.is_any().then_some(Duration::from_millis(Placing::LOOK_MS))
+        let inbox = &self.node.inboxes[self.id.index()];
+        let is_any = inbox.load.is_any(inbox.connections.load(Ordering::Relaxed));
+        is_any.then_some(Duration::from_millis(Placing::LOOK_MS))
     }
 
     /// Tells the worker's load, if it is time, and gives Clients away if that is too much, or if
@@ -64,7 +66,8 @@ impl Worker {
         };
         place.next_look = self.turn.now + Placing::LOOK_MS;
         let (own, inboxes) = (self.id.index(), &self.node.inboxes);
-        inboxes[own].load.tell(place.meter.ask(Instant::now()));
+        let connections = inboxes[own].connections.load(Ordering::Relaxed);
+        inboxes[own].load.tell(place.meter.ask(Instant::now()), connections);
         let loads: Vec<_> = inboxes.iter().map(|inbox| inbox.load.busy()).collect();
         let clients = self.core.usage().connected;
         let Place { placing, next_slot, .. } = place;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use midge_codec::{Decoded, Packet, PacketType, decode};
 use midge_core::{ConnectionId, Opening, Output, Timestamp, Tracing};
@@ -10,10 +9,10 @@ use midge_net::{Received, Stream};
 
 use crate::directory::Ownership;
 use crate::greeting::{Expected, Greeting};
-use crate::inbox::Letter;
+use crate::inbox::{Letter, Newcomer};
 use crate::listener_terms::ListenerTerms;
 use crate::worker::sockets::{Arrival, Socket};
-use crate::worker::{Stage, Worker};
+use crate::worker::{Stage, WaysIn, Worker};
 
 /// What to do after some bytes were decoded.
 enum Outcome {
@@ -43,16 +42,33 @@ impl Worker {
     /// Clients wait for it.
     const TURN_HANDSHAKES_MAX: usize = 8;
 
+    /// Accepts the connections that wait at listeners. This worker opens its own at once, so that
+    /// they need no second thread; others go on to their workers.
+    pub(crate) fn accept_callers(&mut self) {
+        if self.callers.is_empty() {
+            return;
+        }
+        let WaysIn { entrance, passing_on } = self.node.ways_in.clone();
+        let mut callers = std::mem::take(&mut self.callers);
+        let mut own = std::mem::take(&mut self.newcomers);
+        // While the listeners are held, so that each connection has the terms that it came by.
+        let this = self.id.index();
+        let mut place = |accepted| match passing_on.place(accepted, Some(this)) {
+            Some((worker, newcomer)) if worker == this => own.push(newcomer),
+            Some((worker, newcomer)) => passing_on.send(worker, newcomer),
+            None => (),
+        };
+        callers.retain(|number| entrance.accept(*number, &mut place));
+        self.callers = callers;
+        own.drain(..).for_each(|newcomer| self.open_accepted(newcomer));
+        self.newcomers = own;
+    }
+
     /// Takes a connection that a listener has accepted.
-    pub(crate) fn open_accepted(
-        &mut self,
-        stream: Stream,
-        terms: Arc<ListenerTerms>,
-        accepted: Instant,
-        is_turned_away: bool,
-    ) {
+    pub(crate) fn open_accepted(&mut self, newcomer: Newcomer) {
+        let Newcomer { stream, terms, opened, is_turned_away } = newcomer;
         // The time taken by the handshake counts.
-        let taken_ms = u32::try_from(accepted.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let taken_ms = u32::try_from(opened.elapsed().as_millis()).unwrap_or(u32::MAX);
         let deadline_ms = terms.connect_deadline_ms.saturating_sub(taken_ms);
         let opened = self.node.clock.now().minus_millis(taken_ms.into());
         self.open(
@@ -94,15 +110,19 @@ impl Worker {
             self.core.handle_closed(id, &mut self.turn);
             return self.count_closed(is_turned_away);
         }
-        // A CONNECT was read from it already, and must be handled after those that came before it.
+        // The poller reports what has come or comes, in the order in which it came: behind what has
+        // come on older connections. But of one that was handed over, a CONNECT was read already,
+        // and must be handled after those that came before it.
         let is_postponed = !bytes.is_empty();
-        let socket = Socket::new(id, stream, terms, opened);
+        let (is_readable, is_queued) = (is_postponed, is_postponed);
+        let socket = Socket { is_readable, is_queued, ..Socket::new(id, stream, terms, opened) };
         self.sockets.insert(Socket { is_turned_away, partial: bytes, is_postponed, ..socket });
-        self.opened.push(id);
+        self.opened.extend(is_postponed.then_some(id));
     }
 
-    /// Looks at the sockets before new connections are read, so that older connections come first:
-    /// a DISCONNECT that came before a CONNECT of the same Client takes effect before it.
+    /// Looks at the sockets before CONNECTs are handled that other workers have read, so that older
+    /// connections come first: a DISCONNECT that came before a CONNECT of the same Client takes
+    /// effect before it.
     pub(crate) fn put_new_behind_old(&mut self) {
         if !self.opened.is_empty() {
             self.look();

@@ -356,6 +356,7 @@ fn what_was_sent_before_an_end_counts() {
     let mut client = Client::open(address(&broker));
     client.send_bytes(&bytes);
     client.shutdown_write();
+    until("its session has begun", || counters(&broker).messages_received > 0);
     until("all of them are counted", || {
         counters(&broker).messages_received == u64::from(COUNT) || usage(&broker).sessions == 0
     });

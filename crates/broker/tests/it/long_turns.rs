@@ -34,7 +34,7 @@ impl Hook for Delays {
     }
 }
 
-/// A broker with one worker whose turns can be held up.
+/// A broker whose turns can be held up, one worker's or that of the only one.
 struct Slow {
     broker: Broker,
     machine: Arc<Machine>,
@@ -45,13 +45,17 @@ struct Slow {
 
 impl Slow {
     fn start() -> Self {
+        Self::with_workers(1)
+    }
+
+    fn with_workers(workers: usize) -> Self {
         let machine = Machine::new(TODAY);
         let (tell_stopped, stopped) = channel();
         let (release, released) = channel();
         let (stopped_end, released) = (Mutex::new(tell_stopped), Mutex::new(released));
         let hook = Delays { machine: Arc::clone(&machine), stopped: stopped_end, released };
         let clocks = Arc::clone(&machine);
-        let broker = builder(1).clocks(clocks).hook(Arc::new(hook)).start().unwrap();
+        let broker = builder(workers).clocks(clocks).hook(Arc::new(hook)).start().unwrap();
         let stopper = Client::connect(address(&broker), "stopper");
         Self { broker, machine, stopped, release, stopper }
     }
@@ -155,4 +159,16 @@ fn what_a_program_publishes_during_a_turn_counts_from_then() {
     assert_eq!(payloads(&mut watcher), Vec::<Vec<u8>>::new());
     slow.machine.pass(31_000);
     assert_eq!(payloads(&mut watcher), [b"delayed".to_vec()]);
+}
+
+/// The worker that watches the listeners stands still, and others let Clients in.
+#[test]
+fn a_worker_that_stands_still_keeps_nobody_out() {
+    let mut slow = Slow::with_workers(2);
+    slow.stopper.publish("stop", b"", QoS::AtMostOnce);
+    slow.stopped.recv_timeout(DEADLINE).unwrap();
+    let mut other = Client::connect(address(&slow.broker), "other");
+    other.ping();
+    slow.release.send(()).unwrap();
+    slow.stopper.ping();
 }

@@ -1,6 +1,7 @@
 //! How one line of the log looks: a sentence for people, or a JSON object for programs, which also
 //! has the values in the sentence as fields.
 
+use std::borrow::Cow;
 use std::env;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
@@ -27,6 +28,9 @@ impl Default for Style {
 }
 
 impl Style {
+    /// About how many bytes a line has beside its time and its sentence.
+    const BESIDE_BYTES: usize = 32;
+
     /// The style for the standard error of this process.
     pub(super) fn of_process(format: LogFormat) -> Self {
         let is_colour_wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -44,6 +48,7 @@ impl Style {
             return line;
         }
         let message = printable(&message);
+        line.reserve(time.len() + message.len() + Self::BESIDE_BYTES);
         // Someone who looks this closely wants to know which part of the program it was.
         let target = match level {
             Level::Debug | Level::Trace => format!("{}: ", record.target()),
@@ -112,14 +117,18 @@ fn colour(level: Level) -> &'static str {
 }
 
 /// Escapes characters that command a terminal, end a line or turn the text around.
-fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut printable, char| {
+fn printable(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.into(); // as nearly all lines are
+    }
+    let printable = text.chars().fold(String::with_capacity(text.len()), |mut printable, char| {
         match is_command(char) {
             true => printable.extend(char.escape_default()),
             false => printable.push(char),
         }
         printable
-    })
+    });
+    printable.into()
 }
 
 /// Whether a character is a control character, separates lines, or changes the direction of a text.

@@ -31,6 +31,8 @@ struct State {
     left_out: u64,
     /// Whether the writer has taken lines from the queue that it has not written yet.
     is_writing: bool,
+    /// Whether the writer has written a moment ago, and rests.
+    is_resting: bool,
     /// Bytes written so far: a sign of life.
     written: u64,
 }
@@ -45,6 +47,10 @@ impl Queue {
     const BYTES_OF_ERRORS: usize = 64 * 1024;
     /// Bytes that are written at a time.
     const CHUNK: usize = 32 * 1024;
+    /// How long the writer rests after it has written. Meanwhile nobody has to wake it, and what
+    /// comes is written at once: with a line for each Client that comes and goes, waking it for
+    /// each would cost as much as the Client.
+    const REST: Duration = Duration::from_millis(10);
     /// How long to wait for a descriptor that does not block and takes nothing.
     const PAUSE: Duration = Duration::from_millis(10);
 
@@ -81,7 +87,9 @@ impl Queue {
         }
         state.bytes += line.len();
         state.lines.push_back(line);
-        let wakes = !state.is_writing;
+        // What may come last is written without delay.
+        let may_wait = state.is_resting && level > Level::Warn;
+        let wakes = !state.is_writing && !may_wait;
         drop(state);
         if wakes {
             self.come.notify_one();
@@ -113,8 +121,12 @@ impl Queue {
             self.write_all(file, chunk.as_bytes());
             let mut state = self.lock();
             state.is_writing = false;
-            drop(state);
+            state.is_resting = state.bytes < Self::CHUNK;
             self.gone.notify_all();
+            if state.is_resting {
+                let rest = self.come.wait_timeout(state, Self::REST);
+                rest.unwrap_or_else(PoisonError::into_inner).0.is_resting = false;
+            }
         }
     }
 
@@ -205,6 +217,28 @@ mod tests {
             read += usize::from(line == LINE.trim());
         }
         panic!("what was left out is not told");
+    }
+
+    /// Lines that come soon after others wait a moment for those that follow, but not a warning.
+    #[test]
+    fn lines_are_written_together() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let tell = Box::new(|_| String::new());
+        let queue = Queue::to_file(File::from(OwnedFd::from(writer)), tell).unwrap();
+        let written = |text: &str, level| {
+            queue.push(text.to_string(), level);
+            queue.wait_until_written(Duration::from_secs(30), Duration::from_secs(60));
+            Instant::now()
+        };
+        let takes = |level| {
+            let first = written(LINE, Level::Info);
+            written(LINE, level) - first
+        };
+        let longest = (0..50).map(|_| takes(Level::Info)).max();
+        assert!(longest >= Some(Queue::REST / 2), "{longest:?}");
+        let shortest = (0..50).map(|_| takes(Level::Warn)).min();
+        assert!(shortest < Some(Queue::REST / 2), "{shortest:?}");
+        drop(reader);
     }
 
     #[test]

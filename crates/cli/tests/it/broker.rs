@@ -27,9 +27,22 @@ pub(crate) fn start_durable_broker_on(port: u16, directory: &Path) -> Broker {
     start_broker_with(port, &["--data", directory.to_str().unwrap()])
 }
 
+/// Starts a broker on a free port that may have so many descriptors.
+pub(crate) fn start_broker_with_descriptors(count: usize) -> Broker {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\"")]);
+    command.args([env!("CARGO_BIN_EXE_midge"), "--in-memory", "--workers", "2"]);
+    start(command, free_port())
+}
+
 fn start_broker_with(port: u16, arguments: &[&str]) -> Broker {
-    let process = Command::new(env!("CARGO_BIN_EXE_midge"))
-        .args(arguments)
+    let mut command = Command::new(env!("CARGO_BIN_EXE_midge"));
+    command.args(arguments);
+    start(command, port)
+}
+
+fn start(mut command: Command, port: u16) -> Broker {
+    let process = command
         .args(["--log-level", "off", "--listen", &format!("127.0.0.1:{port}")])
         // No packet that a Client may send is too large here.
         .env("MIDGE_LIMITS_PACKET_BYTES_MAX", "268435456")

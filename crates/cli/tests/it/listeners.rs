@@ -6,7 +6,9 @@ use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
+use crate::broker::start_broker_with_descriptors;
 use crate::command::{Running, midge, midge_in};
 use crate::directory::Directory;
 
@@ -14,6 +16,7 @@ use crate::directory::Directory;
 const STARTED: &str = "documentation";
 
 const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c";
+const CONNECT_WITHOUT_NAME: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
 const CONNACK: &[u8] = b"\x20\x02\x00\x00";
 
 /// Makes a directory with this configuration and certificates for trying TLS out.
@@ -155,4 +158,30 @@ fn a_listener_offers_what_its_configuration_says() {
     publish("-V 311 -q 1 -m 01234567890123456789012345678901234567890123456789").failure(1);
     let said = broker.signal("TERM").end().stderr;
     assert!(said.contains("does not speak this version of MQTT"), "{said}");
+}
+
+/// More Clients come than the broker has descriptors for: the others wait until some have gone.
+#[test]
+fn clients_that_wait_for_a_descriptor_are_let_in_when_there_is_one() {
+    const DESCRIPTORS: usize = 64;
+    let broker = start_broker_with_descriptors(DESCRIPTORS);
+    let connect = |_| {
+        let mut client = TcpStream::connect(("127.0.0.1", broker.port())).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        client.write_all(CONNECT_WITHOUT_NAME).unwrap();
+        client
+    };
+    let assert_let_in = |mut client: TcpStream| {
+        let mut answer = [0; CONNACK.len()];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, CONNACK);
+    };
+    let mut clients: Vec<_> = (0..DESCRIPTORS).map(connect).collect();
+    let last = clients.pop().unwrap();
+    last.set_nonblocking(true).unwrap();
+    assert!(last.peek(&mut [0]).is_err(), "the broker has descriptors of its own");
+    last.set_nonblocking(false).unwrap();
+    drop(clients.drain(..DESCRIPTORS / 2));
+    assert_let_in(last);
+    assert_let_in(connect(0));
 }

@@ -33,7 +33,7 @@ impl World {
         let control = listeners.control();
         let (sender, accepted) = mpsc::channel();
         let pass_on = move |accepted| sender.send(accepted).unwrap();
-        let running = listeners.start(pass_on, || ()).unwrap();
+        let running = listeners.start(Vec::new(), pass_on, || None).unwrap();
         Self { running, control, accepted }
     }
 
@@ -190,7 +190,7 @@ fn nothing_changes_if_one_of_them_cannot_be() {
 #[test]
 fn listeners_that_want_one_place_at_the_start_are_told_of_each_other() {
     let refused = |listens: &[Listen]| {
-        let started = Listeners::bind(listens).and_then(|it| it.start(|_| (), || ()));
+        let started = Listeners::bind(listens).and_then(|it| it.start(Vec::new(), |_| (), || None));
         started.unwrap_err().to_string()
     };
     let probe = TcpListener::bind("127.0.0.1:0").unwrap();
