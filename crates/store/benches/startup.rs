@@ -10,6 +10,7 @@
 
 #![allow(clippy::print_stdout)] // the figures are what it is for
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -63,7 +64,9 @@ fn main() {
 
 fn open(directory: &Path) -> Opened {
     let disk = Arc::new(RealDisk::open(directory).expect("the directory can be used"));
-    Engine::open(disk, Options::default(), NOW).expect("the store can be opened")
+    let readers = NonZeroUsize::new(WORKERS).expect("there are some");
+    let options = Options { readers, ..Options::default() };
+    Engine::open(disk, options, NOW).expect("the store can be opened")
 }
 
 fn message(topic: &str, number: u64, retain: bool) -> Message {

@@ -16,8 +16,8 @@ use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
 use crate::boundary::effects::Event;
 use crate::boundary::store_records::{
-    Fetch, Fetched, GroupRecord, Kept, Owner, Recovered, RecoveredQueue, RecoveredSession, StoreOp,
-    SubscriptionRecord, WillRecord,
+    Fetch, Fetched, GroupRecord, Kept, Owner, Recovered, RecoveredQueue, RecoveredSession,
+    RecoveredSessions, StoreOp, SubscriptionRecord, WillRecord,
 };
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
@@ -39,6 +39,12 @@ impl Recovered {
             })
             .collect();
         let home = |name: &str| (hash_str(seed, name) % workers as u64) as usize;
+        // A little more than each gets on the average.
+        let expected = |count: usize| count / workers + count / 64;
+        for part in &mut parts {
+            part.sessions.reserve(expected(self.sessions.len()));
+            part.kept.reserve(expected(self.kept.len()));
+        }
         for session in newest_first(self.sessions) {
             parts[home(&session.record.client_id)].sessions.push(session);
         }
@@ -56,9 +62,11 @@ impl Recovered {
 
 /// Sorts Sessions by their numbers, which grow with time. A broker that ended between the end of
 /// one Session and the beginning of the next may have left both in the store.
-fn newest_first(mut sessions: Vec<RecoveredSession>) -> Vec<RecoveredSession> {
-    sessions.sort_by_key(|session| std::cmp::Reverse(session.record.number));
-    sessions
+fn newest_first(mut sessions: RecoveredSessions) -> impl Iterator<Item = Box<RecoveredSession>> {
+    if !sessions.is_sorted_by_key(|session| session.record.number) {
+        sessions.sort_by_cached_key(|session| session.record.number);
+    }
+    sessions.into_iter().rev()
 }
 
 impl Core {
@@ -86,9 +94,9 @@ impl Core {
         for session in recovered.sessions {
             // A Session that lasts no longer than its Network Connection has ended with it.
             if session.record.expiry_seconds == 0 || self.has_session(&session.record.client_id) {
-                self.superseded.push(session);
+                self.superseded.push(*session);
             } else {
-                self.restore_session(session, lived_until, turn);
+                self.restore_session(*session, lived_until, turn);
             }
         }
     }
