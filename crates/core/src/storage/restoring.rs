@@ -28,6 +28,9 @@ use crate::topics::filter_request::{FilterRequest, RequestKind};
 use crate::topics::rewrite::TopicRules;
 use crate::tree::subscription_tree::{Filler, Subscriber};
 
+/// Room is made in advance for no more announcements of filters than this.
+const ANNOUNCED_MAX: usize = 1 << 20;
+
 impl Recovered {
     /// Divides what was recovered among `workers` workers whose cores have this seed.
     pub fn divide(self, workers: usize, seed: u64) -> Vec<Self> {
@@ -77,7 +80,7 @@ impl Core {
         self.ground.is_restoring = true;
         self.ground.numbers.begin_at(recovered.next_number);
         let lived_until = recovered.lived_until.unwrap_or(turn.now);
-        self.reserve(&recovered);
+        self.reserve(&recovered, turn);
         let mut groups = recovered.groups;
         groups.sort_by_key(|(group, _)| std::cmp::Reverse(group.number));
         for (group, queue) in groups {
@@ -103,10 +106,18 @@ impl Core {
 
     /// Makes room for all that is taken over, which is quicker than to grow step by step, and does
     /// not need the memory of the last steps.
-    fn reserve(&mut self, recovered: &Recovered) {
+    fn reserve(&mut self, recovered: &Recovered, turn: &mut Turn) {
         let subscriptions = recovered.sessions.iter().map(|session| session.subscriptions.len());
+        let subscriptions: usize = subscriptions.sum();
         self.ground.clients.reserve_sessions(recovered.sessions.len());
-        self.ground.tree.reserve(subscriptions.sum());
+        // Each worker tells all others of its filters; of few, if many subscriptions have the same.
+        let workers = self.ground.config.workers;
+        let announced = subscriptions.min(ANNOUNCED_MAX / workers);
+        for worker in self.ground.other_workers() {
+            turn.fx.to_workers[worker.index()].reserve(announced);
+        }
+        let of_others = announced * (workers - 1);
+        self.ground.tree.reserve(subscriptions, of_others + of_others / 64);
         let is_retained = |kept: &&(u64, Kept, Message)| kept.1 == Kept::Retained;
         self.router.retained.reserve(recovered.kept.iter().filter(is_retained).count());
     }
