@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -514,7 +515,9 @@ impl BrokerBuilder {
         }
         if let (Some(storage), Some(orders)) = (&self.storage, orders) {
             let place = (seed, directory.as_deref());
-            let opened = storage.open(&self.limits, clock.first_reading())?;
+            // The processors of the workers have nothing to do yet.
+            let readers = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
+            let opened = storage.open(&self.limits, readers, clock.first_reading())?;
             clock = clock.going_on_from(opened.now);
             let restored = restore(storage, opened, &mut cores, place, &clock)?;
             let thread = self.start_store(storage, restored, &clock, inboxes, orders)?;

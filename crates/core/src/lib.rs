@@ -69,8 +69,8 @@ pub use boundary::peer_encoding::PeerDecodeError;
 pub use boundary::peer_messages::PeerMessage;
 pub use boundary::store_records::{
     Commit, Enqueue, FREE_AHEAD, Fetch, Fetched, FetchedEntry, GroupRecord, Kept, Owner, Receipt,
-    Recovered, RecoveredQueue, RecoveredSession, Round, SessionRecord, StoreOp, StoredDelivery,
-    SubscriptionRecord, WillRecord,
+    Recovered, RecoveredQueue, RecoveredSession, RecoveredSessions, Round, SessionRecord, StoreOp,
+    StoredDelivery, SubscriptionRecord, WillRecord,
 };
 pub use boundary::turn::Turn;
 pub use config::CoreConfig;

@@ -20,7 +20,7 @@ impl Core {
     ) {
         let batch = batch.into_iter();
         if self.ground.is_restoring {
-            self.ground.tree.reserve(batch.size_hint().0); // nearly all of it is filters
+            self.ground.tree.reserve(batch.size_hint().0, 0); // nearly all of it is filters
         }
         for PeerMessage(message) in batch {
             // The records of a message belong to the round of the worker that has sent it.

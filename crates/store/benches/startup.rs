@@ -3,13 +3,16 @@
 //! `cargo bench -p midge-store --bench startup` makes a store of 100,000 Sessions with a
 //! subscription each, 100,000 retained messages and 1,000,000 queued ones below the directory for
 //! temporary files, and starts from it as a broker left it that was killed, which has to read the
-//! journal since the last checkpoint, and then three times as one left it that was stopped.
+//! journal since the last checkpoint, and then three times as one left it that was stopped. Each
+//! start is a process of its own, so that its memory is what a broker has that starts.
 //! `-- SESSIONS RETAINED QUEUED` are other numbers; what a start is to reach is 2 seconds with
 //! 1000000 1000000 10000000.
 
 #![allow(clippy::print_stdout)] // the figures are what it is for
 
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,21 +41,32 @@ struct Counts {
 }
 
 fn main() {
-    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut numbers = arguments.iter().filter_map(|argument| argument.parse().ok());
     let mut next = |default: u64| numbers.next().unwrap_or(default);
     let counts =
         Counts { sessions: next(100_000), retained: next(100_000), queued: next(1_000_000) };
+    if let [how, directory, ..] = &arguments[..]
+        && ["killed", "stopped"].contains(&how.as_str())
+    {
+        return start(Path::new(directory), how, counts);
+    }
     let directory = std::env::temp_dir().join(format!("midge-startup-{}", std::process::id()));
     fill(&directory, counts);
     for how in ["killed", "stopped", "stopped", "stopped"] {
-        start(&directory, how, counts);
+        let own = std::env::current_exe().expect("the system knows it");
+        let counts = [counts.sessions, counts.retained, counts.queued].map(|it| it.to_string());
+        let status = Command::new(own).arg(how).arg(&directory).args(counts).status();
+        assert!(status.expect("it can be started").success());
     }
     std::fs::remove_dir_all(&directory).expect("it can be removed");
 }
 
 fn open(directory: &Path) -> Opened {
     let disk = Arc::new(RealDisk::open(directory).expect("the directory can be used"));
-    Engine::open(disk, Options::default(), NOW).expect("the store can be opened")
+    let readers = NonZeroUsize::new(WORKERS).expect("there are some");
+    let options = Options { readers, ..Options::default() };
+    Engine::open(disk, options, NOW).expect("the store can be opened")
 }
 
 fn message(topic: &str, number: u64, retain: bool) -> Message {
@@ -166,10 +180,11 @@ fn start(directory: &Path, how: &str, counts: Counts) {
     while carry_out(&mut cores, &mut engine, &mut turns) {}
     let ended = Instant::now();
     println!(
-        "{how}: opened in {} ms, taken over in {} ms, {} MiB",
+        "{how}: opened in {} ms, taken over in {} ms, {} MiB, at most {} MiB",
         (opened - before).as_millis(),
         (ended - opened).as_millis(),
-        resident_mib(),
+        resident_mib("VmRSS:"),
+        resident_mib("VmHWM:"),
     );
     engine.close().expect("there is room");
 }
@@ -208,8 +223,10 @@ fn side_by_side<T: Send>(tasks: impl Iterator<Item = T>, run: impl Fn(T) + Sync)
     });
 }
 
-fn resident_mib() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
-    (pages.unwrap_or(0) * 4096) >> 20
+/// Returns what the system says in this line about the memory of this process.
+fn resident_mib(name: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    kib.unwrap_or(0) >> 10
 }

@@ -3,6 +3,7 @@
 //! same. A segment is removed only when neither of the two needs it.
 
 pub(crate) mod content;
+mod decoding;
 mod files;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! The store as the one thread that uses it sees it: it takes commits, writes and syncs them, finds
-//! messages again, and keeps its files in order. It has no thread, no clock and no randomness of
-//! its own.
+//! messages again, and keeps its files in order. It has no thread of its own, except for helpers
+//! while it is opened, no clock and no randomness.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::{fmt, io};
 
@@ -31,6 +32,9 @@ pub struct Options {
     pub checkpoint_bytes: u64,
     /// How many bytes all files may have. Close to this limit no new messages are to be accepted.
     pub bytes_max: u64,
+    /// How many threads read the files when the store is opened. What they find does not depend on
+    /// it.
+    pub readers: NonZeroUsize,
 }
 
 impl Options {
@@ -45,7 +49,12 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 8 << 20, checkpoint_bytes: 64 << 20, bytes_max: u64::MAX }
+        Self {
+            segment_bytes: 8 << 20,
+            checkpoint_bytes: 64 << 20,
+            bytes_max: u64::MAX,
+            readers: NonZeroUsize::MIN,
+        }
     }
 }
 

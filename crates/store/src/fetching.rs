@@ -3,10 +3,9 @@
 
 use std::ops::ControlFlow;
 
-use midge_core::{FetchedEntry, Kept, Message, Owner, Round, StoredDelivery};
+use midge_core::{FetchedEntry, Message, Owner, Round, StoredDelivery};
 
 use crate::engine::{Buffers, Engine};
-use crate::index::KeptEntry;
 use crate::location::Location;
 use crate::queue::{Entry, Flags, Places, Queue};
 use crate::record::{BadRecord, Body, Record, Restorer, decode, decode_message};
@@ -82,25 +81,6 @@ impl Engine {
             group: head.group,
         };
         Ok((delivery, head.round.map(|round| round.round)))
-    }
-
-    /// Reads a kept message, with the reason why it is kept.
-    pub(crate) fn read_kept(
-        &mut self,
-        number: u64,
-        kept: &KeptEntry,
-    ) -> Result<(Kept, Message), (Location, Damage)> {
-        let at = kept.places.record;
-        let Self { writer, buffers: Buffers { record, message }, restorer, .. } = self;
-        let tag = writer.journal.read(at, record).map_err(|damage| (at, damage))?;
-        let bad = |bad| (at, incomprehensible(at, bad));
-        let (what, body) = match decode(tag, record).map_err(bad)? {
-            Record::Keep(found, what, body) if found == number => (what, body),
-            _ => return Err(bad(BadRecord("it is not the kept message that was expected"))),
-        };
-        kept.places.check(&body).map_err(bad)?;
-        let message = restore(at, &body, writer, message, restorer)?;
-        Ok((what, message))
     }
 
     /// Notes that a needed record cannot be read: when its segment goes, the file is kept for a

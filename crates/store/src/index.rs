@@ -27,7 +27,7 @@ pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 /// Everything that is alive.
 #[derive(Debug)]
 pub(crate) struct Index {
-    pub(crate) owners: Map<Owner, OwnerEntry>,
+    pub(crate) owners: Map<Owner, Box<OwnerEntry>>,
     pub(crate) kept: Map<u64, KeptEntry>,
     pub(crate) holdings: Holdings,
     pub(crate) rounds: Rounds,
@@ -187,17 +187,12 @@ impl Index {
         self.insert_kept(number, kept);
     }
 
-    fn insert_kept(&mut self, number: u64, kept: KeptEntry) {
+    /// Notes a kept message whose places are held already.
+    pub(crate) fn insert_kept(&mut self, number: u64, kept: KeptEntry) {
         self.use_number(number);
         if let Some(old) = self.kept.insert(number, kept) {
             self.holdings.release_message(old.places, old.size);
         }
-    }
-
-    /// Notes a kept message that a checkpoint lists.
-    pub(crate) fn load_kept(&mut self, number: u64, kept: KeptEntry) {
-        self.holdings.hold_message(kept.places, kept.size);
-        self.insert_kept(number, kept);
     }
 
     /// Forgets a kept message. Returns whether it was kept.
@@ -272,6 +267,7 @@ impl Index {
         let Some(entry) = self.owners.remove(&owner) else {
             return false;
         };
+        let entry = *entry;
         for held in entry.head.into_iter().chain(entry.subscriptions.records()) {
             self.holdings.release(held);
         }

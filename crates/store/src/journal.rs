@@ -19,6 +19,7 @@ use crate::error::{OpenError, StoreError};
 use crate::location::Location;
 use crate::pending::Pending;
 use crate::quarantine::quarantine_name;
+use crate::record_reader::RecordReader;
 use crate::replay::{Ended, replay};
 use crate::report::{Damage, DamageKind, Report};
 use crate::segment::{
@@ -225,6 +226,11 @@ impl Journal {
             });
         };
         self.cache.read(&*self.disk, at, end, body)
+    }
+
+    /// Returns a reader of the records that were found at opening.
+    pub(crate) fn reader(&self) -> RecordReader<'_> {
+        RecordReader::new(&*self.disk, &self.segments)
     }
 
     /// Returns where the next commit will begin. Once everything is synced, a replay may start

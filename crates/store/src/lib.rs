@@ -21,12 +21,14 @@ mod quarantine;
 mod queue;
 mod real_disk;
 mod record;
+mod record_reader;
 mod recovery;
 mod replay;
 mod report;
 mod reserve;
 mod segment;
 mod segment_files;
+mod side_by_side;
 mod survey;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use crate::location::Location;
+use crate::record::bytes::Reader;
 use crate::record::{BadRecord, Body};
 pub(crate) use packing::Block;
 
@@ -122,10 +123,9 @@ impl Queue {
     }
 
     /// Returns how many entries are not finished.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> u64 {
         let packed: usize = self.blocks.iter().map(Block::len).sum();
-        self.old.len() + packed + self.young.len()
+        (self.old.len() + packed + self.young.len()) as u64
     }
 
     /// Bytes of memory, as far as they depend on its length.
@@ -259,20 +259,28 @@ impl Queue {
         blocks
     }
 
-    /// Makes the queue of these blocks, which must follow each other.
-    pub(crate) fn from_blocks(blocks: Vec<Block>, next: u64) -> Result<Self, BadRecord> {
+    /// Reads a queue of `count` blocks, which must follow each other, and visits its entries.
+    pub(crate) fn decode(
+        next: u64,
+        count: u64,
+        reader: &mut Reader<'_>,
+        mut visit: impl FnMut(&Entry),
+    ) -> Result<Self, BadRecord> {
         let mut queue = Self { next, ..Self::default() };
+        // No more than there can be.
+        queue.blocks.reserve_exact((count as usize).min(reader.remaining() / Block::BYTES_MIN));
         let mut least = 0;
-        for block in &blocks {
+        for _ in 0..count {
+            let block = Block::decode(reader, |entry| {
+                queue.count(entry);
+                visit(entry);
+            })?;
             if block.first() < least || block.last() >= next {
                 return Err(BadRecord("the sequences of a queue are out of order"));
             }
             least = block.last() + 1;
-            for entry in block.iter() {
-                queue.count(&entry);
-            }
+            queue.blocks.push_back(block);
         }
-        queue.blocks = blocks.into();
         Ok(queue)
     }
 

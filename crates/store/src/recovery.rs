@@ -1,13 +1,13 @@
 //! Opens a store from its files: the newest sound checkpoint, the journal behind it, and what both
 //! tell the broker. Damage costs only what it hits and is reported; it never stops a start.
 
+mod folding;
+mod kept;
+mod owners;
+
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-use midge_core::{
-    GroupRecord, Owner, Recovered, RecoveredQueue, RecoveredSession, SessionRecord,
-    SubscriptionRecord, Timestamp, counted,
-};
+use midge_core::{Owner, Recovered, SubscriptionRecord, Timestamp, counted};
 
 use crate::checkpoint::{self, Checkpoints, Found, Kept};
 use crate::clock::{Reading, moment_of};
@@ -15,19 +15,18 @@ use crate::disk::Disk;
 use crate::engine::{Engine, Files, Options, reserve_bytes};
 use crate::error::{OpenError, StoreError};
 use crate::fetching::incomprehensible;
-use crate::index::{Detachment, Held, Index, OwnerEntry};
+use crate::index::Index;
 use crate::journal::{Journal, JournalOptions};
 use crate::location::Location;
 use crate::quarantine::quarantine_name;
-use crate::queue::{Flags, Queue};
-use crate::record::{
-    BadRecord, Body, Record, boot, decode, ended, group, session, subscribed, subscription_image,
-    unkeep, unsubscribed,
-};
+use crate::record::{BadRecord, Body, Record, boot, decode, ended, unkeep};
 use crate::report::{Damage, DamageKind, Report};
 use crate::reserve::Reserve;
 use crate::segment::FRAME_BYTES;
 use crate::writer::Writer;
+pub(crate) use folding::Folded;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use owners::recovered_queue;
 
 /// A store that was opened, with what it has kept.
 #[derive(Debug)]
@@ -59,7 +58,7 @@ pub(crate) fn open(
     reading: Reading,
 ) -> Result<Opened, OpenError> {
     let now = Timestamp::from_millis(reading.wall_ms);
-    let mut found = checkpoint::find(&*disk)?;
+    let mut found = checkpoint::find(&*disk, options.readers)?;
     let newest = found.newest.take();
     let (mut index, position, kept) = match newest {
         Some((number, bytes, loaded)) => {
@@ -194,13 +193,6 @@ fn settle_checkpoints(
     Ok(Checkpoints::new(kept, found.next_number))
 }
 
-/// Sessions, shared subscriptions and kept messages whose records cannot be read.
-#[derive(Default)]
-struct Lost {
-    owners: Vec<Owner>,
-    kept: Vec<u64>,
-}
-
 impl Engine {
     /// Notes the segments that the index refers to and the journal does not have.
     fn note_missing_segments(&mut self, report: &mut Report) {
@@ -227,133 +219,29 @@ impl Engine {
 
     /// Collects everything that the broker needs to know. What cannot be read is dropped for good.
     fn recover(&mut self, report: &mut Report) -> Recovered {
-        let mut lost = Lost::default();
-        let mut recovered = Recovered { next_number: self.index.next_number, ..Default::default() };
-        for (owner, head) in self.heads(&mut lost, report) {
-            match self.recover_owner(owner, head, &mut recovered) {
-                Ok(()) => {}
-                Err(damage) => {
-                    report.damage.push(damage);
-                    lost.owners.push(owner);
-                }
-            }
-        }
-        self.recover_kept(&mut recovered, &mut lost, report);
-        recovered.sessions.sort_unstable_by_key(|session| session.record.number);
-        recovered.groups.sort_unstable_by_key(|(group, _)| group.number);
-        recovered.kept.sort_unstable_by_key(|(number, _, _)| *number);
-        for owner in lost.owners {
+        let Self { index, writer, options, .. } = self;
+        let owners = owners::read(index, &writer.journal, options.readers);
+        let kept = kept::read(index, &writer.journal, options.readers);
+        let lost_owners = owners::without_records(index).into_iter().chain(owners.lost);
+        let (lost_owners, damage): (Vec<_>, Vec<_>) = lost_owners.unzip();
+        report.damage.extend(damage);
+        let (lost_numbers, damage): (Vec<_>, Vec<_>) = kept.lost.into_iter().unzip();
+        report.damage.extend(damage);
+        let next_number = index.next_number;
+        for owner in lost_owners {
             self.index.end(owner);
             self.append(ended::TAG, |out| ended::encode(owner, out));
         }
-        for number in lost.kept {
+        for number in lost_numbers {
             self.index.unkeep(number);
             self.append(unkeep::TAG, |out| unkeep::encode(number, out));
         }
         self.writer.end_commit();
-        recovered
-    }
-
-    /// Returns where the records of all owners are, in the order of the files. Owners that have
-    /// lost records are noted as lost.
-    fn heads(&self, lost: &mut Lost, report: &mut Report) -> Vec<(Owner, Location)> {
-        let mut heads = Vec::with_capacity(self.index.owners.len());
-        for (owner, entry) in &self.index.owners {
-            match entry.head {
-                Some(Held { place, .. }) if !entry.is_broken => heads.push((*owner, place)),
-                _ => {
-                    lost.owners.push(*owner);
-                    report.damage.push(Damage {
-                        file: "journal".into(),
-                        offset: 0,
-                        kind: DamageKind::BadRecord,
-                        detail: format!("{owner:?} has lost records; it is dropped"),
-                    });
-                }
-            }
-        }
-        lost.owners.sort_unstable_by_key(|owner| match owner {
-            Owner::Session(number) => (0, *number),
-            Owner::Group(number) => (1, *number),
-        });
-        heads.sort_unstable_by_key(|(_, place)| *place);
-        heads
-    }
-
-    fn recover_owner(
-        &mut self,
-        owner: Owner,
-        head: Location,
-        recovered: &mut Recovered,
-    ) -> Result<(), Damage> {
-        match owner {
-            Owner::Session(number) => {
-                let record = self.read_session(number, head)?;
-                let subscriptions = self.read_subscriptions(number)?;
-                if let Some(entry) = self.index.owners.get(&owner) {
-                    recovered.sessions.push(recovered_session(entry, record, subscriptions));
-                }
-            }
-            Owner::Group(number) => {
-                let record = self.read_group(number, head)?;
-                if let Some(entry) = self.index.owners.get(&owner) {
-                    recovered.groups.push((record, recovered_queue(entry)));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn read_session(&mut self, number: u64, at: Location) -> Result<SessionRecord, Damage> {
-        let body = &mut self.buffers.record;
-        let tag = self.writer.journal.read(at, body)?;
-        let record = session::decode(body).map_err(|bad| incomprehensible(at, bad))?;
-        if (tag, record.number) != (session::TAG, number) {
-            return Err(incomprehensible(at, BadRecord("it is another record")));
-        }
-        Ok(record)
-    }
-
-    fn read_group(&mut self, number: u64, at: Location) -> Result<GroupRecord, Damage> {
-        let body = &mut self.buffers.record;
-        let tag = self.writer.journal.read(at, body)?;
-        let record = group::decode(body).map_err(|bad| incomprehensible(at, bad))?;
-        if (tag, record.number) != (group::TAG, number) {
-            return Err(incomprehensible(at, BadRecord("it is another record")));
-        }
-        Ok(record)
-    }
-
-    /// Reads the subscriptions of a Session, in the order in which they were made.
-    pub(crate) fn read_subscriptions(
-        &mut self,
-        number: u64,
-    ) -> Result<Vec<SubscriptionRecord>, Damage> {
-        let Some(entry) = self.index.owners.get(&Owner::Session(number)) else {
-            return Ok(Vec::new());
-        };
-        let mut folded = Folded::default();
-        for record in entry.subscriptions.records() {
-            let (at, body) = (record.place, &mut self.buffers.record);
-            let tag = self.writer.journal.read(at, body)?;
-            folded.read(number, tag, body).map_err(|bad| incomprehensible(at, bad))?;
-        }
-        Ok(folded.into_subscriptions())
-    }
-
-    fn recover_kept(&mut self, recovered: &mut Recovered, lost: &mut Lost, report: &mut Report) {
-        let mut all: Vec<_> =
-            self.index.kept.iter().map(|(number, kept)| (*number, *kept)).collect();
-        all.sort_unstable_by_key(|(_, kept)| kept.places.record);
-        for (number, kept) in all {
-            match self.read_kept(number, &kept) {
-                Ok((what, message)) => recovered.kept.push((number, what, message)),
-                Err((_, damage)) => {
-                    report.damage.push(damage);
-                    lost.kept.push(number);
-                }
-            }
-        }
+        let (mut sessions, mut groups, mut kept) = (owners.sessions, owners.groups, kept.messages);
+        sort_by_number(&mut sessions, |session| session.record.number);
+        sort_by_number(&mut groups, |(group, _)| group.number);
+        sort_by_number(&mut kept, |(number, _, _)| *number);
+        Recovered { sessions, groups, kept, next_number, lived_until: None }
     }
 
     /// Writes the first records of a run. Messages that earlier runs kept without a confirmation
@@ -389,142 +277,28 @@ impl Engine {
         let owners = self.index.owners.values();
         owners.filter_map(|entry| entry.detached?.ended_at()).max()
     }
-}
 
-/// The subscriptions that result from the records about them, read one after the other.
-#[derive(Default)]
-pub(crate) struct Folded {
-    list: Vec<Option<SubscriptionRecord>>,
-    /// Where each filter is in the list, if that is long: short ones are searched.
-    places: HashMap<Box<str>, usize, foldhash::fast::FixedState>,
-}
-
-/// Lists of subscriptions up to this length are searched.
-const SEARCHED_MAX: usize = 8;
-
-impl Folded {
-    pub(crate) fn read(&mut self, number: u64, tag: u8, body: &[u8]) -> Result<(), BadRecord> {
-        let session = match tag {
-            subscribed::TAG => {
-                let (session, subscription) = subscribed::decode(body)?;
-                self.add(subscription);
-                session
-            }
-            unsubscribed::TAG => {
-                let (session, filter) = unsubscribed::decode(body)?;
-                if let Some(place) = self.place(filter) {
-                    self.list[place] = None;
-                    self.places.remove(filter);
-                }
-                session
-            }
-            subscription_image::TAG => {
-                let (session, subscriptions) = subscription_image::decode(body)?;
-                *self = Self::default();
-                subscriptions.into_iter().for_each(|subscription| self.add(subscription));
-                session
-            }
-            _ => return Err(BadRecord("it is no record about subscriptions")),
+    /// Reads the subscriptions of a Session, in the order in which they were made.
+    pub(crate) fn read_subscriptions(
+        &mut self,
+        number: u64,
+    ) -> Result<Vec<SubscriptionRecord>, Damage> {
+        let Some(entry) = self.index.owners.get(&Owner::Session(number)) else {
+            return Ok(Vec::new());
         };
-        if session == number { Ok(()) } else { Err(BadRecord("it is about another Session")) }
-    }
-
-    /// Returns the subscriptions that are left, in the order in which they were made.
-    pub(crate) fn into_subscriptions(self) -> Vec<SubscriptionRecord> {
-        self.list.into_iter().flatten().collect()
-    }
-
-    fn add(&mut self, subscription: SubscriptionRecord) {
-        if let Some(place) = self.place(&subscription.filter) {
-            self.list[place] = Some(subscription);
-            return;
+        let mut folded = Folded::default();
+        for record in entry.subscriptions.records() {
+            let (at, body) = (record.place, &mut self.buffers.record);
+            let tag = self.writer.journal.read(at, body)?;
+            folded.read(number, tag, body).map_err(|bad| incomprehensible(at, bad))?;
         }
-        if self.list.len() > SEARCHED_MAX {
-            self.places.insert(subscription.filter.clone(), self.list.len());
-        }
-        self.list.push(Some(subscription));
-        if self.list.len() == SEARCHED_MAX + 1 {
-            let filters = self.list.iter().map(|it| it.as_ref().map(|it| it.filter.clone()));
-            let places = filters.enumerate().filter_map(|(place, filter)| Some((filter?, place)));
-            self.places = places.collect();
-        }
-    }
-
-    fn place(&self, filter: &str) -> Option<usize> {
-        if self.list.len() > SEARCHED_MAX {
-            return self.places.get(filter).copied();
-        }
-        self.list.iter().position(|it| it.as_ref().is_some_and(|it| &*it.filter == filter))
+        Ok(folded.into_subscriptions())
     }
 }
 
-fn recovered_session(
-    entry: &OwnerEntry,
-    mut record: SessionRecord,
-    subscriptions: Vec<SubscriptionRecord>,
-) -> RecoveredSession {
-    if entry.will_gone {
-        record.will = None;
-    }
-    RecoveredSession {
-        record,
-        detached_at: entry.detached.and_then(Detachment::ended_at),
-        subscriptions,
-        awaiting_release: entry.awaiting_release.clone(),
-        queue: recovered_queue(entry),
-    }
-}
-
-/// Describes the queue of an owner for the broker.
-pub(crate) fn recovered_queue(entry: &OwnerEntry) -> RecoveredQueue {
-    let empty = Queue::default();
-    let queue = entry.queue.as_deref().unwrap_or(&empty);
-    let waiting = queue.waiting();
-    let mut taken = Vec::new();
-    queue.for_each(|entry| {
-        if entry.flags.has(Flags::TAKEN) {
-            taken.push(entry.sequence);
-        }
-    });
-    RecoveredQueue {
-        first: queue.first(),
-        next: queue.next(),
-        messages: waiting.messages,
-        bytes: waiting.bytes,
-        taken,
-        sent_before: entry.detached.map_or(u64::MAX, |detachment| detachment.sent_before),
-        of_groups: waiting.of_groups,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Folded, SEARCHED_MAX};
-    use crate::record::{subscribed, unsubscribed};
-    use crate::testing::samples::subscription;
-
-    #[test]
-    fn few_and_many_subscriptions_are_folded_alike() {
-        for count in [1, SEARCHED_MAX, SEARCHED_MAX + 1, 5 * SEARCHED_MAX] {
-            let filters: Vec<_> = (0..count).map(|number| format!("filter/{number}")).collect();
-            let mut folded = Folded::default();
-            let mut body = Vec::new();
-            let mut subscribe = |folded: &mut Folded, filter: &str| {
-                body.clear();
-                subscribed::encode(1, &subscription(filter), &mut body);
-                folded.read(1, subscribed::TAG, &body).unwrap();
-            };
-            filters.iter().for_each(|filter| subscribe(&mut folded, filter));
-            filters.iter().for_each(|filter| subscribe(&mut folded, filter));
-            let mut gone = Vec::new();
-            unsubscribed::encode(1, &filters[0], &mut gone);
-            folded.read(1, unsubscribed::TAG, &gone).unwrap();
-            folded.read(1, unsubscribed::TAG, &gone).unwrap();
-            subscribe(&mut folded, "one more");
-            let left = folded.into_subscriptions();
-            let left: Vec<_> = left.iter().map(|subscription| &*subscription.filter).collect();
-            let expected = filters[1..].iter().map(String::as_str).chain(["one more"]);
-            assert_eq!(left, expected.collect::<Vec<_>>(), "{count}");
-        }
+/// Sorts by numbers, which may be far from the things that have them.
+fn sort_by_number<T>(things: &mut [T], number: impl Fn(&T) -> u64) {
+    if !things.is_sorted_by_key(&number) {
+        things.sort_by_cached_key(number);
     }
 }

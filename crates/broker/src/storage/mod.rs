@@ -6,6 +6,7 @@
 
 pub(crate) mod recovery;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -82,8 +83,13 @@ impl Storage {
 }
 
 impl Storage {
-    /// Opens the store, which this broker alone may use.
-    pub(crate) fn open(&self, limits: &Limits, reading: Reading) -> Result<Opened, OpenError> {
+    /// Opens the store, which this broker alone may use, with this many threads that read.
+    pub(crate) fn open(
+        &self,
+        limits: &Limits,
+        readers: NonZeroUsize,
+        reading: Reading,
+    ) -> Result<Opened, OpenError> {
         let disk: Arc<dyn Disk> = match &self.place {
             Place::Directory(directory) => Arc::new(open_directory(directory)?),
             Place::Disk(disk) => Arc::clone(disk),
@@ -92,6 +98,7 @@ impl Storage {
             segment_bytes: self.segment_bytes,
             checkpoint_bytes: self.checkpoint_bytes,
             bytes_max: limits.store_bytes_max,
+            readers,
         };
         Engine::open(disk, options, reading)
     }

@@ -289,7 +289,7 @@ pub struct FetchedEntry {
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// The Sessions.
-    pub sessions: Vec<RecoveredSession>,
+    pub sessions: RecoveredSessions,
     /// The shared subscriptions with their queues.
     pub groups: Vec<(GroupRecord, RecoveredQueue)>,
     /// Retained and delayed messages with their numbers.
@@ -299,6 +299,10 @@ pub struct Recovered {
     /// When the broker that had the store before ended, or a little later; `None`: not known.
     pub lived_until: Option<Timestamp>,
 }
+
+/// Sessions that a store has kept. They are large, and are sorted and divided.
+#[allow(clippy::vec_box)]
+pub type RecoveredSessions = Vec<Box<RecoveredSession>>;
 
 /// A Session that a store has kept.
 #[derive(Debug)]

@@ -16,8 +16,8 @@ use crate::base::time::Timestamp;
 use crate::base::timers::Timer;
 use crate::boundary::effects::Event;
 use crate::boundary::store_records::{
-    Fetch, Fetched, GroupRecord, Kept, Owner, Recovered, RecoveredQueue, RecoveredSession, StoreOp,
-    SubscriptionRecord, WillRecord,
+    Fetch, Fetched, GroupRecord, Kept, Owner, Recovered, RecoveredQueue, RecoveredSession,
+    RecoveredSessions, StoreOp, SubscriptionRecord, WillRecord,
 };
 use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
@@ -27,6 +27,9 @@ use crate::subscribe::subscribing::Asking;
 use crate::topics::filter_request::{FilterRequest, RequestKind};
 use crate::topics::rewrite::TopicRules;
 use crate::tree::subscription_tree::{Filler, Subscriber};
+
+/// Room is made in advance for no more announcements of filters than this.
+const ANNOUNCED_MAX: usize = 1 << 20;
 
 impl Recovered {
     /// Divides what was recovered among `workers` workers whose cores have this seed.
@@ -39,6 +42,12 @@ impl Recovered {
             })
             .collect();
         let home = |name: &str| (hash_str(seed, name) % workers as u64) as usize;
+        // A little more than each gets on the average.
+        let expected = |count: usize| count / workers + count / 64;
+        for part in &mut parts {
+            part.sessions.reserve(expected(self.sessions.len()));
+            part.kept.reserve(expected(self.kept.len()));
+        }
         for session in newest_first(self.sessions) {
             parts[home(&session.record.client_id)].sessions.push(session);
         }
@@ -56,9 +65,11 @@ impl Recovered {
 
 /// Sorts Sessions by their numbers, which grow with time. A broker that ended between the end of
 /// one Session and the beginning of the next may have left both in the store.
-fn newest_first(mut sessions: Vec<RecoveredSession>) -> Vec<RecoveredSession> {
-    sessions.sort_by_key(|session| std::cmp::Reverse(session.record.number));
-    sessions
+fn newest_first(mut sessions: RecoveredSessions) -> impl Iterator<Item = Box<RecoveredSession>> {
+    if !sessions.is_sorted_by_key(|session| session.record.number) {
+        sessions.sort_by_cached_key(|session| session.record.number);
+    }
+    sessions.into_iter().rev()
 }
 
 impl Core {
@@ -69,7 +80,7 @@ impl Core {
         self.ground.is_restoring = true;
         self.ground.numbers.begin_at(recovered.next_number);
         let lived_until = recovered.lived_until.unwrap_or(turn.now);
-        self.reserve(&recovered);
+        self.reserve(&recovered, turn);
         let mut groups = recovered.groups;
         groups.sort_by_key(|(group, _)| std::cmp::Reverse(group.number));
         for (group, queue) in groups {
@@ -86,19 +97,27 @@ impl Core {
         for session in recovered.sessions {
             // A Session that lasts no longer than its Network Connection has ended with it.
             if session.record.expiry_seconds == 0 || self.has_session(&session.record.client_id) {
-                self.superseded.push(session);
+                self.superseded.push(*session);
             } else {
-                self.restore_session(session, lived_until, turn);
+                self.restore_session(*session, lived_until, turn);
             }
         }
     }
 
     /// Makes room for all that is taken over, which is quicker than to grow step by step, and does
     /// not need the memory of the last steps.
-    fn reserve(&mut self, recovered: &Recovered) {
+    fn reserve(&mut self, recovered: &Recovered, turn: &mut Turn) {
         let subscriptions = recovered.sessions.iter().map(|session| session.subscriptions.len());
+        let subscriptions: usize = subscriptions.sum();
         self.ground.clients.reserve_sessions(recovered.sessions.len());
-        self.ground.tree.reserve(subscriptions.sum());
+        // Each worker tells all others of its filters; of few, if many subscriptions have the same.
+        let workers = self.ground.config.workers;
+        let announced = subscriptions.min(ANNOUNCED_MAX / workers);
+        for worker in self.ground.other_workers() {
+            turn.fx.to_workers[worker.index()].reserve(announced);
+        }
+        let of_others = announced * (workers - 1);
+        self.ground.tree.reserve(subscriptions, of_others + of_others / 64);
         let is_retained = |kept: &&(u64, Kept, Message)| kept.1 == Kept::Retained;
         self.router.retained.reserve(recovered.kept.iter().filter(is_retained).count());
     }

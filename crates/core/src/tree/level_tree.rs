@@ -71,8 +71,13 @@ impl<T: Vacant> LevelTree<T> {
 
     /// Makes room for this many nodes more.
     pub(crate) fn reserve(&mut self, nodes: usize) {
-        self.nodes.reserve_exact(nodes.saturating_sub(self.free.len()));
+        self.reserve_nodes(nodes);
         self.children.reserve(nodes);
+    }
+
+    /// Makes room for this many nodes more, which may not all come: it takes no memory before.
+    pub(crate) fn reserve_nodes(&mut self, nodes: usize) {
+        self.nodes.reserve_exact(nodes.saturating_sub(self.free.len()));
     }
 
     #[inline]

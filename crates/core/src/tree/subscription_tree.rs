@@ -107,8 +107,9 @@ impl SubscriptionTree {
         Self { tree: LevelTree::new(seed), sets, others, subscriptions: 0 }
     }
 
-    /// Makes room for this many filters more.
-    pub(crate) fn reserve(&mut self, filters: usize) {
+    /// Makes room for this many filters more, and for as many `of_others` as may come.
+    pub(crate) fn reserve(&mut self, filters: usize, of_others: usize) {
+        self.tree.reserve_nodes(filters + of_others);
         self.tree.reserve(filters);
     }
 

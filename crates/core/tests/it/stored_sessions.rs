@@ -183,7 +183,8 @@ fn only_what_was_sent_to_a_client_after_a_power_cut_outlives_its_expiry() {
             ..RecoveredQueue::default()
         },
     };
-    let recovered = Recovered { sessions: vec![session], next_number: 2, ..Recovered::default() };
+    let recovered =
+        Recovered { sessions: vec![Box::new(session)], next_number: 2, ..Recovered::default() };
     node.call(0, |core, turn| core.restore(recovered, turn));
     node.call(0, midge_core::Core::end_restore);
     let mut packet = persistent("s");

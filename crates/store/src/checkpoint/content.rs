@@ -1,20 +1,17 @@
-//! The content of a checkpoint: sections, each with its own checksum, which is seeded with the
+//! The bytes of a checkpoint: sections, each with its own checksum, which is seeded with the
 //! number of the checkpoint, and a last section that vouches for all of them.
 
-use midge_codec::PacketIdentifier;
-use midge_core::{Kept, Owner, Round, Timestamp, WorkerId};
+use midge_core::{Kept, Owner, Round};
 
-use crate::index::{Detachment, Held, Index, KeptEntry, OwnerEntry, SubscriptionLog};
+use crate::index::{Detachment, Held, Index, KeptEntry, OwnerEntry};
 use crate::location::Location;
-use crate::queue::{Block, Places, Queue};
-use crate::record::BadRecord;
-use crate::record::bytes::{Reader, put_varint};
+use crate::record::bytes::put_varint;
 use crate::record::{mark, owner};
 
 /// The first bytes of a checkpoint.
 pub(crate) const MAGIC: &[u8; 8] = b"MIDGECKP";
 /// Version 2 added what the clocks showed to the general section.
-const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 /// Magic, version and checksum.
 pub(crate) const HEADER_BYTES: usize = 16;
 /// Sections grow until they are about this large.
@@ -22,41 +19,21 @@ const SECTION_BYTES: usize = 256 << 10;
 
 /// No segment holds more than this, in bytes or in weight. Calculations with values up to it do not
 /// overflow.
-const HELD_MAX: u64 = 1 << 36;
+pub(super) const HELD_MAX: u64 = 1 << 36;
 
-const GENERAL: u8 = 1;
-const OWNERS: u8 = 2;
-const KEPT: u8 = 3;
-const ROUNDS: u8 = 4;
-const SEGMENTS: u8 = 5;
+pub(super) const GENERAL: u8 = 1;
+pub(super) const OWNERS: u8 = 2;
+pub(super) const KEPT: u8 = 3;
+pub(super) const ROUNDS: u8 = 4;
+pub(super) const SEGMENTS: u8 = 5;
 /// The section that vouches for all others.
 pub(crate) const END: u8 = 6;
 
-const HEAD: u8 = 1;
-const DETACHED: u8 = 1 << 1;
-const WILL_GONE: u8 = 1 << 2;
-const BROKEN: u8 = 1 << 3;
-const QUEUE: u8 = 1 << 4;
-
-/// A checkpoint that was read.
-pub(crate) struct Loaded {
-    pub(crate) index: Index,
-    /// Where replay goes on.
-    pub(crate) position: Location,
-}
-
-/// Why a checkpoint cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotUsable {
-    Newer(u32),
-    Damaged(&'static str),
-}
-
-impl From<BadRecord> for NotUsable {
-    fn from(bad: BadRecord) -> Self {
-        Self::Damaged(bad.0)
-    }
-}
+pub(super) const HEAD: u8 = 1;
+pub(super) const DETACHED: u8 = 1 << 1;
+pub(super) const WILL_GONE: u8 = 1 << 2;
+pub(super) const BROKEN: u8 = 1 << 3;
+pub(super) const QUEUE: u8 = 1 << 4;
 
 /// Writes sections one after the other.
 struct Sections {
@@ -94,58 +71,6 @@ pub(crate) fn encode(number: u64, position: Location, index: &Index) -> Vec<u8> 
         out.push(u8::from(held.damaged));
     });
     sections.end()
-}
-
-/// Decodes checkpoint `number`. If any of it is damaged, nothing of it is used.
-pub(crate) fn decode(number: u64, bytes: &[u8]) -> Result<Loaded, NotUsable> {
-    let (header, rest) =
-        bytes.split_at_checked(HEADER_BYTES).ok_or(NotUsable::Damaged("it is too short"))?;
-    if &header[..8] != MAGIC {
-        return Err(NotUsable::Damaged("it does not begin as a checkpoint does"));
-    }
-    let mut reader = Reader::new(&header[8..]);
-    let version = reader.fixed_u32()?;
-    if reader.fixed_u32()? != crc32c::crc32c(&header[..12]) {
-        return Err(NotUsable::Damaged("its header is damaged"));
-    }
-    if version > VERSION {
-        return Err(NotUsable::Newer(version));
-    }
-    let mut reader = Reader::new(rest);
-    let mut checksums = Vec::new();
-    let mut count = 0;
-    let mut index = Index::new();
-    let mut position = None;
-    loop {
-        let (kind, body, checksum) = read_section(number, &mut reader)?;
-        let mut body = Reader::new(body);
-        match kind {
-            GENERAL => position = Some(decode_general(&mut body, &mut index)?),
-            OWNERS => decode_all(&mut body, &mut index, decode_owner)?,
-            KEPT => decode_all(&mut body, &mut index, decode_kept)?,
-            ROUNDS => decode_rounds(&mut body, &mut index)?,
-            SEGMENTS => decode_all(&mut body, &mut index, decode_segment)?,
-            END => {
-                let whole = (body.fixed_u32()?, body.fixed_u32()?);
-                if whole != (count, crc32c::crc32c(&checksums)) {
-                    return Err(NotUsable::Damaged("a section is missing"));
-                }
-                body.finish()?;
-                reader.finish()?;
-                break;
-            }
-            _ => return Err(NotUsable::Damaged("a section is of an unknown kind")),
-        }
-        body.finish()?;
-        checksums.extend_from_slice(&checksum.to_le_bytes());
-        count += 1;
-    }
-    let position = position.ok_or(NotUsable::Damaged("a section is missing"))?;
-    let is_behind = |segment| segment > position.segment();
-    if index.holdings.iter().any(|(segment, held)| held.live > 0 && is_behind(segment)) {
-        return Err(NotUsable::Damaged("it needs what comes behind it"));
-    }
-    Ok(Loaded { index, position })
 }
 
 impl Sections {
@@ -219,41 +144,6 @@ pub(crate) fn section_checksum(number: u64, kind: u8, len: u32, body: &[u8]) -> 
     crc32c::crc32c_append(seed, body)
 }
 
-fn read_section<'a>(
-    number: u64,
-    reader: &mut Reader<'a>,
-) -> Result<(u8, &'a [u8], u32), NotUsable> {
-    let kind = reader.byte()?;
-    let len = reader.fixed_u32()?;
-    let checksum = reader.fixed_u32()?;
-    let body = reader.take(len as usize)?;
-    if section_checksum(number, kind, len, body) != checksum {
-        return Err(NotUsable::Damaged("a section is damaged"));
-    }
-    Ok((kind, body, checksum))
-}
-
-fn decode_all(
-    body: &mut Reader<'_>,
-    index: &mut Index,
-    decode: impl Fn(&mut Reader<'_>, &mut Index) -> Result<(), BadRecord>,
-) -> Result<(), BadRecord> {
-    while body.remaining() > 0 {
-        decode(body, index)?;
-    }
-    Ok(())
-}
-
-fn decode_general(body: &mut Reader<'_>, index: &mut Index) -> Result<Location, BadRecord> {
-    let position = place(body)?;
-    index.begin_boot(body.varint()?);
-    index.next_number = index.next_number.max(body.varint()?);
-    if body.remaining() > 0 {
-        index.mark = Some(mark::decode_from(body)?);
-    }
-    Ok(position)
-}
-
 fn encode_owner(owner: Owner, entry: &OwnerEntry, out: &mut Vec<u8>) {
     owner::encode(owner, out);
     let flags = [
@@ -290,57 +180,6 @@ fn encode_owner(owner: Owner, entry: &OwnerEntry, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_owner(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRecord> {
-    let owner = owner::decode(body)?;
-    let (Owner::Session(number) | Owner::Group(number)) = owner;
-    index.use_number(number);
-    let flags = body.byte()?;
-    let mut entry = OwnerEntry {
-        will_gone: flags & WILL_GONE != 0,
-        is_broken: flags & BROKEN != 0,
-        ..OwnerEntry::default()
-    };
-    if flags & HEAD != 0 {
-        let head = decode_held(body)?;
-        index.holdings.hold(head);
-        entry.head = Some(head);
-    }
-    if flags & DETACHED != 0 {
-        let at = Timestamp::from_millis(body.varint()?);
-        entry.detached = Some(Detachment { at, sent_before: body.varint()? });
-    }
-    let weight = body.varint()?;
-    let mut records = Vec::new();
-    for _ in 0..body.varint()? {
-        let record = decode_held(body)?;
-        index.holdings.hold(record);
-        records.push(record);
-    }
-    entry.subscriptions = SubscriptionLog::from_parts(records, weight);
-    for _ in 0..body.varint()? {
-        entry.awaiting_release.push(packet_id(body)?);
-    }
-    if flags & QUEUE != 0 {
-        let queue = decode_queue(body)?;
-        index.queued += queue.waiting().messages;
-        queue.for_each(|waiting| index.holdings.hold_entry(&waiting));
-        entry.queue = Some(Box::new(queue));
-    }
-    match index.owners.insert(owner, entry) {
-        None => Ok(()),
-        Some(_) => Err(BadRecord("an owner comes twice")),
-    }
-}
-
-fn decode_queue(body: &mut Reader<'_>) -> Result<Queue, BadRecord> {
-    let next = body.varint()?;
-    let mut blocks = Vec::new();
-    for _ in 0..body.varint()? {
-        blocks.push(Block::decode(body)?);
-    }
-    Queue::from_blocks(blocks, next)
-}
-
 fn encode_kept(number: u64, kept: &KeptEntry, out: &mut Vec<u8>) {
     put_varint(out, number);
     match kept.what {
@@ -353,18 +192,6 @@ fn encode_kept(number: u64, kept: &KeptEntry, out: &mut Vec<u8>) {
     out.extend_from_slice(&kept.places.record.to_u64().to_le_bytes());
     out.extend_from_slice(&kept.places.message.to_u64().to_le_bytes());
     put_varint(out, u64::from(kept.size));
-}
-
-fn decode_kept(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRecord> {
-    let number = body.varint()?;
-    let what = match body.byte()? {
-        0 => Kept::Retained,
-        1 => Kept::Delayed(Timestamp::from_millis(body.varint()?)),
-        _ => return Err(BadRecord("the reason to keep it is unknown")),
-    };
-    let places = Places { record: place(body)?, message: place(body)? };
-    index.load_kept(number, KeptEntry { what, places, size: body.varint_u32()? });
-    Ok(())
 }
 
 fn encode_rounds(index: &Index, out: &mut Vec<u8>) {
@@ -383,43 +210,9 @@ fn encode_rounds(index: &Index, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_rounds(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRecord> {
-    for _ in 0..body.varint()? {
-        let round = decode_round(body)?;
-        for _ in 0..body.varint()? {
-            let owner = owner::decode(body)?;
-            index.rounds.add(round, owner, body.varint()?);
-        }
-    }
-    while body.remaining() > 0 {
-        let round = decode_round(body)?;
-        index.rounds.confirm(round);
-    }
-    Ok(())
-}
-
 fn encode_round(round: Round, out: &mut Vec<u8>) {
     out.push(round.worker.index() as u8);
     put_varint(out, round.number);
-}
-
-fn decode_round(body: &mut Reader<'_>) -> Result<Round, BadRecord> {
-    let index = usize::from(body.byte()?);
-    if index >= WorkerId::MAX_WORKERS {
-        return Err(BadRecord("there is no such worker"));
-    }
-    Ok(Round { worker: WorkerId::new(index), number: body.varint()? })
-}
-
-fn decode_segment(body: &mut Reader<'_>, index: &mut Index) -> Result<(), BadRecord> {
-    let held = index.holdings.get_mut(body.varint_u32()?);
-    held.held_bytes = body.varint()?;
-    held.held_weight = body.varint()?;
-    held.damaged = body.byte()? != 0;
-    if held.held_bytes.max(held.held_weight) > HELD_MAX {
-        return Err(BadRecord("a segment has more than fits into one"));
-    }
-    Ok(())
 }
 
 fn encode_held(held: Held, out: &mut Vec<u8>) {
@@ -427,29 +220,18 @@ fn encode_held(held: Held, out: &mut Vec<u8>) {
     put_varint(out, u64::from(held.bytes));
 }
 
-fn decode_held(body: &mut Reader<'_>) -> Result<Held, BadRecord> {
-    Ok(Held { place: place(body)?, bytes: body.varint_u32()? })
-}
-
-fn place(body: &mut Reader<'_>) -> Result<Location, BadRecord> {
-    Location::from_u64(body.fixed_u64()?).ok_or(BadRecord("a place in the journal is 0"))
-}
-
-fn packet_id(body: &mut Reader<'_>) -> Result<PacketIdentifier, BadRecord> {
-    let value = u16::try_from(body.varint_u32()?).ok().and_then(PacketIdentifier::new);
-    value.ok_or(BadRecord("there is no such Packet Identifier"))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{HEADER_BYTES, Reader, Sections, read_section};
+    use super::{HEADER_BYTES, Sections};
+    use crate::checkpoint::decoding::read_section;
+    use crate::record::bytes::Reader;
 
     /// Returns all sections of a checkpoint except the last one.
     pub(in crate::checkpoint) fn split(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let mut reader = Reader::new(&bytes[HEADER_BYTES..]);
         let mut sections = Vec::new();
-        while let Ok((kind, body, _)) = read_section(4, &mut reader) {
-            sections.push((kind, body.to_vec()));
+        while let Ok(section) = read_section(&mut reader) {
+            sections.push((section.kind, section.body.to_vec()));
         }
         sections.pop();
         sections

@@ -1,8 +1,9 @@
 //! The files of checkpoints: their names, and which of them can be used.
 
 use std::io;
+use std::num::NonZeroUsize;
 
-use super::content::{Loaded, NotUsable, decode};
+use super::decoding::{Loaded, NotUsable, decode};
 use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 
@@ -45,8 +46,8 @@ pub(super) fn create(disk: &dyn Disk, new_name: &str) -> io::Result<Box<dyn Disk
     }
 }
 
-/// Looks for the newest checkpoint that can be used.
-pub(crate) fn find(disk: &dyn Disk) -> Result<Found, OpenError> {
+/// Looks for the newest checkpoint that can be used, with this many threads that read.
+pub(crate) fn find(disk: &dyn Disk, readers: NonZeroUsize) -> Result<Found, OpenError> {
     let mut found = Found { next_number: 1, ..Found::default() };
     let mut numbers = Vec::new();
     for file in disk.list().map_err(|error| OpenError::io(".", error))? {
@@ -70,7 +71,7 @@ pub(crate) fn find(disk: &dyn Disk) -> Result<Found, OpenError> {
     numbers.sort_unstable();
     while let Some(number) = numbers.pop() {
         let bytes = read_all(disk, &name(number))?;
-        match decode(number, &bytes) {
+        match decode(number, &bytes, readers) {
             Ok(loaded) => {
                 found.newest = Some((number, bytes.len() as u64, Box::new(loaded)));
                 break;
@@ -98,7 +99,7 @@ pub(crate) fn number_of(file: &str) -> Option<u64> {
 #[cfg(any(test, feature = "tools"))]
 pub(crate) fn damage_of(disk: &dyn Disk, number: u64) -> Result<Option<&'static str>, OpenError> {
     let bytes = read_all(disk, &name(number))?;
-    match decode(number, &bytes) {
+    match decode(number, &bytes, NonZeroUsize::MIN) {
         Ok(_) => Ok(None),
         Err(NotUsable::Damaged(what)) => Ok(Some(what)),
         Err(NotUsable::Newer(version)) => {

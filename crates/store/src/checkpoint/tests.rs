@@ -1,12 +1,14 @@
 //! The bytes of checkpoints, and what damage does to them.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use midge_codec::PacketIdentifier;
 use midge_core::{Kept, Owner, Round, Timestamp, WorkerId};
 use proptest::prelude::*;
 
-use super::content::{Loaded, NotUsable, decode, encode};
+use super::content::encode;
+use super::decoding::{self, Loaded, NotUsable};
 use crate::clock::{Mark, Reading, Uptime};
 use crate::engine::{Engine, Options};
 use crate::error::StoreError;
@@ -14,6 +16,14 @@ use crate::index::{Detachment, Held, Index, KeptEntry};
 use crate::location::Location;
 use crate::queue::{Entry, Flags, Places};
 use crate::testing::FaultyDisk;
+
+/// Decodes a checkpoint with one thread and with several, which must not make a difference.
+fn decode(number: u64, bytes: &[u8]) -> Result<Loaded, NotUsable> {
+    let alone = decoding::decode(number, bytes, NonZeroUsize::MIN);
+    let several = decoding::decode(number, bytes, NonZeroUsize::new(3).unwrap());
+    assert_eq!(alone.map(|_| ()), several.as_ref().map(|_| ()).map_err(|error| *error));
+    several
+}
 
 fn at(offset: u32) -> Location {
     Location::new(2, offset).unwrap()

@@ -81,6 +81,15 @@ impl Holdings {
         self.segments.get(&place.segment()).is_some_and(|held| !held.leaving && !held.damaged)
     }
 
+    /// Holds all that another one holds, too.
+    pub(crate) fn hold_all(&mut self, other: &Self) {
+        for (segment, held) in other.iter() {
+            let own = self.get_mut(segment);
+            own.live += held.live;
+            own.live_weight += held.live_weight;
+        }
+    }
+
     /// Holds a record that was just appended or found.
     pub(crate) fn hold_new(&mut self, held: Held) {
         self.hold(held);

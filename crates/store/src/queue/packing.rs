@@ -37,6 +37,9 @@ struct State {
 }
 
 impl Block {
+    /// No block is encoded in fewer bytes.
+    pub(super) const BYTES_MIN: usize = 5;
+
     /// Packs these entries into a block; `None` if there are none.
     pub(crate) fn pack(entries: &[Entry]) -> Option<Self> {
         let (first, last) = (entries.first()?.sequence, entries.last()?.sequence);
@@ -56,7 +59,6 @@ impl Block {
         self.last
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len as usize
     }
@@ -76,8 +78,11 @@ impl Block {
         put_bytes(out, &self.bytes);
     }
 
-    /// Reads a block and makes sure that all of its entries can be read.
-    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, BadRecord> {
+    /// Reads a block, makes sure that all of its entries can be read, and visits them.
+    pub(crate) fn decode(
+        reader: &mut Reader<'_>,
+        mut visit: impl FnMut(&Entry),
+    ) -> Result<Self, BadRecord> {
         let first = reader.varint()?;
         let len = reader.varint_u32()?;
         let bytes = reader.bytes()?;
@@ -85,11 +90,13 @@ impl Block {
         let mut state = State::at(first);
         let mut last = None;
         for _ in 0..len {
-            let sequence = state.take(&mut entries)?.sequence;
+            let entry = state.take(&mut entries)?;
+            let sequence = entry.sequence;
             if last.is_some_and(|last| last >= sequence) || sequence == u64::MAX {
                 return Err(BadRecord("the sequences of a queue are out of order"));
             }
             last = Some(sequence);
+            visit(&entry);
         }
         entries.finish()?;
         let last = last.ok_or(BadRecord("a block of a queue is empty"))?;

@@ -131,8 +131,13 @@ impl Pair {
                 let blocks = self.queue.to_blocks();
                 blocks.iter().for_each(|block| block.encode(&mut bytes));
                 let mut reader = Reader::new(&bytes);
-                let blocks = blocks.iter().map(|_| Block::decode(&mut reader).unwrap()).collect();
-                self.queue = Queue::from_blocks(blocks, self.queue.next()).unwrap();
+                let (next, count) = (self.queue.next(), blocks.len() as u64);
+                let mut visited = Vec::new();
+                let visit = |entry: &Entry| visited.push(*entry);
+                self.queue = Queue::decode(next, count, &mut reader, visit).unwrap();
+                let mut all = Vec::new();
+                self.queue.for_each(|entry| all.push(entry));
+                assert_eq!(visited, all);
                 reader.finish().unwrap();
             }
         }
@@ -142,7 +147,7 @@ impl Pair {
         let mut all = Vec::new();
         self.queue.for_each(|entry| all.push(entry));
         assert!(all.iter().eq(self.naive.values()));
-        assert_eq!(self.queue.len(), self.naive.len());
+        assert_eq!(self.queue.len(), self.naive.len() as u64);
         let waiting = || self.naive.values().filter(|entry| !entry.flags.has(Flags::TAKEN));
         assert_eq!(
             self.queue.waiting(),
@@ -190,7 +195,7 @@ proptest! {
     #[test]
     fn any_bytes_are_survived_as_a_block(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
         let mut reader = Reader::new(&bytes);
-        if let Ok(block) = Block::decode(&mut reader) {
+        if let Ok(block) = Block::decode(&mut reader, |_| ()) {
             let all: Vec<Entry> = block.iter().collect();
             prop_assert_eq!(all.len(), block.len());
             prop_assert_eq!(all.last().map(|entry| entry.sequence), Some(block.last()));

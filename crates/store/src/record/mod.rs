@@ -117,3 +117,16 @@ pub(crate) fn decode_message(tag: u8, body: &[u8]) -> Result<StoredMessage<'_>, 
         _ => Err(BadRecord("it has no message")),
     }
 }
+
+/// Decodes the record of the kept message with this number: why it is kept, and where the message
+/// is.
+pub(crate) fn decode_kept(
+    tag: u8,
+    body: &[u8],
+    number: u64,
+) -> Result<(Kept, Body<'_>), BadRecord> {
+    match decode(tag, body)? {
+        Record::Keep(found, what, body) if found == number => Ok((what, body)),
+        _ => Err(BadRecord("it is not the kept message that was expected")),
+    }
+}

@@ -56,6 +56,7 @@ fn options(mode: Mode) -> Options {
         segment_bytes: SEGMENT_BYTES,
         checkpoint_bytes: if mode.checkpoints { 256 } else { 1 << 20 },
         bytes_max: if mode.limit { 16 * SEGMENT_BYTES } else { u64::MAX },
+        ..Options::default()
     }
 }
 
@@ -141,13 +142,13 @@ impl Life {
         let group = GroupRecord { number: number + 1, name: "g".into(), filter: "a".into() };
         let queue = RecoveredQueue { sent_before: u64::MAX, ..RecoveredQueue::default() };
         self.recovered.next_number = number + 3;
-        self.recovered.sessions.push(RecoveredSession {
+        self.recovered.sessions.push(Box::new(RecoveredSession {
             record: record.clone(),
             detached_at: None,
             subscriptions: vec![subscription.clone()],
             awaiting_release: Vec::new(),
             queue: queue.clone(),
-        });
+        }));
         self.recovered.groups.push((group.clone(), queue));
         self.recovered.kept.push((number + 2, Kept::Retained, message.clone()));
         vec![

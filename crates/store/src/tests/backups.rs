@@ -29,7 +29,7 @@ const AWAY: Owner = Owner::Session(2);
 const WINDOW: u64 = 40;
 
 fn options() -> Options {
-    Options { segment_bytes: 8192, checkpoint_bytes: 20_000, bytes_max: u64::MAX }
+    Options { segment_bytes: 8192, checkpoint_bytes: 20_000, ..Options::default() }
 }
 
 fn open(path: &Path) -> Opened {

@@ -18,7 +18,7 @@ use crate::tools::{Checked, check};
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 pub(super) fn options() -> Options {
-    Options { segment_bytes: 4096, checkpoint_bytes: 8_000, bytes_max: u64::MAX }
+    Options { segment_bytes: 4096, checkpoint_bytes: 8_000, ..Options::default() }
 }
 
 /// Makes a store with a history of some lives; returns it with the model of what is in it. With

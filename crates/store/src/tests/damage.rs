@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::mem::{Discriminant, discriminant};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use midge_core::{Commit, Durability, Kept, Owner, StoreOp, Timestamp, WorkerId};
@@ -18,8 +19,12 @@ use crate::testing::plain::describe;
 use crate::testing::{FaultyDisk, Random};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-const OPTIONS: Options =
-    Options { segment_bytes: 1024, checkpoint_bytes: u64::MAX, bytes_max: u64::MAX };
+const OPTIONS: Options = Options {
+    segment_bytes: 1024,
+    checkpoint_bytes: u64::MAX,
+    bytes_max: u64::MAX,
+    readers: NonZeroUsize::MIN,
+};
 
 /// A disk with a store, and every line that a start may rightly say about it.
 struct Stored {
@@ -187,6 +192,30 @@ fn every_truncation_is_survived_and_what_is_served_was_stored() {
 }
 
 #[test]
+fn what_a_start_finds_does_not_depend_on_the_number_of_its_readers() {
+    let stored = small_store(5);
+    let start = |disk: FaultyDisk, readers| {
+        let options = Options { readers: NonZeroUsize::new(readers).unwrap(), ..OPTIONS };
+        let mut opened = Engine::open(Arc::new(disk), options, NOW).ok()?;
+        let usage = opened.engine.usage();
+        let found = format!("{:?} {usage:?} {:?}", opened.report, opened.recovered);
+        Some((found, describe(&opened.recovered, &mut opened.engine, &mut Random::new(1))))
+    };
+    for name in stored.disk.names() {
+        let bytes = stored.disk.read(&name).unwrap();
+        for byte in (0..used_len(&bytes)).step_by(3) {
+            let damaged = || {
+                let disk = stored.disk.snapshot();
+                disk.flip_bit(&name, byte * 8 + byte % 8).unwrap();
+                disk
+            };
+            let (alone, several) = (start(damaged(), 1), start(damaged(), 4));
+            assert_eq!(alone, several, "{name} byte {byte}");
+        }
+    }
+}
+
+#[test]
 fn one_damaged_checkpoint_costs_nothing() {
     for seed in 0..30 {
         let stored = small_store(seed);
@@ -330,9 +359,11 @@ fn a_message_is_not_taken_from_another_place_than_the_index_knows() {
     let keep = |number| StoreOp::Keep { number, what, message: message.clone() };
     let ops = vec![keep(1), keep(2)];
     engine.apply(WorkerId::new(0), Commit { number: 1, durability: Durability::Fsync, ops });
-    let mut kept = engine.index.kept[&2];
-    assert!(engine.read_kept(2, &kept).is_ok());
+    let kept = engine.index.kept.get_mut(&2).unwrap();
     kept.places.message = kept.places.record;
-    let (place, damage) = engine.read_kept(2, &kept).unwrap_err();
-    assert_eq!((place, damage.kind), (kept.places.record, DamageKind::UnreadableMessage));
+    engine.close().unwrap();
+    let Opened { recovered, report, .. } = open(&disk);
+    let numbers: Vec<u64> = recovered.kept.iter().map(|(number, _, _)| *number).collect();
+    let kinds: Vec<DamageKind> = report.damage.iter().map(|one| one.kind).collect();
+    assert_eq!((numbers, kinds), (vec![1], vec![DamageKind::UnreadableMessage]));
 }

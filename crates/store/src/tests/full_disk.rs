@@ -130,8 +130,12 @@ impl Broker {
 #[test]
 fn at_the_limit_of_bytes_acknowledgements_go_on_and_room_comes_back() {
     for seed in 0..6 {
-        let options =
-            Options { segment_bytes: 4096, checkpoint_bytes: 16_384, bytes_max: 80 * 1024 };
+        let options = Options {
+            segment_bytes: 4096,
+            checkpoint_bytes: 16_384,
+            bytes_max: 80 * 1024,
+            ..Options::default()
+        };
         let mut broker = Broker::new(seed, options, FaultyDisk::new(seed));
         for _ in 0..5 {
             broker.cycle(seed % 2 == 0);
@@ -144,7 +148,7 @@ fn at_the_limit_of_bytes_acknowledgements_go_on_and_room_comes_back() {
 fn on_a_full_device_acknowledgements_go_on_and_room_comes_back() {
     for seed in 0..6 {
         let options =
-            Options { segment_bytes: 4096, checkpoint_bytes: 16_384, bytes_max: u64::MAX };
+            Options { segment_bytes: 4096, checkpoint_bytes: 16_384, ..Options::default() };
         let disk = FaultyDisk::new(seed);
         disk.set_capacity(90_000);
         let mut broker = Broker::new(seed, options, disk);
@@ -156,7 +160,7 @@ fn on_a_full_device_acknowledgements_go_on_and_room_comes_back() {
 
 #[test]
 fn a_store_that_is_drained_in_order_does_not_grow() {
-    let options = Options { segment_bytes: 4096, checkpoint_bytes: 16_384, bytes_max: u64::MAX };
+    let options = Options { segment_bytes: 4096, checkpoint_bytes: 16_384, ..Options::default() };
     let mut broker = Broker::new(1, options, FaultyDisk::new(1));
     for _ in 0..3000 {
         broker.enqueue();

@@ -1,7 +1,7 @@
 //! The fuzz target `store` without a fuzzer: its seeds, and thousands of random changes of them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::{env, fs, panic};
@@ -20,8 +20,12 @@ use crate::testing::{Directory, End, FaultyDisk, Mode, Random, check_survival};
 /// The environment variable that makes the test write the seeds; it may have any value.
 const WRITE: &str = "MIDGE_WRITE_SEEDS";
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-const OPTIONS: Options =
-    Options { segment_bytes: 1024, checkpoint_bytes: u64::MAX, bytes_max: u64::MAX };
+const OPTIONS: Options = Options {
+    segment_bytes: 1024,
+    checkpoint_bytes: u64::MAX,
+    bytes_max: u64::MAX,
+    readers: NonZeroUsize::new(3).expect("it is not 0"),
+};
 const CHANGED: u64 = 1_000;
 const CLOSE: Mode = Mode { reseal: false, limit: false, checkpoints: false, end: End::Close };
 const KILL: Mode = Mode { end: End::Kill, ..CLOSE };

@@ -44,7 +44,7 @@ impl History {
         let disk = Arc::new(FaultyDisk::new(seed));
         let mut generator = Generator::new(seed);
         let checkpoint_bytes = [4_000, 20_000, 60_000][generator.random.below(3)];
-        let options = Options { segment_bytes: 4096, checkpoint_bytes, bytes_max: u64::MAX };
+        let options = Options { segment_bytes: 4096, checkpoint_bytes, ..Options::default() };
         let Opened { engine, report, .. } = Engine::open(disk.clone(), options, NOW).unwrap();
         assert_eq!(report.damage, []);
         let states = vec![Model::default()];

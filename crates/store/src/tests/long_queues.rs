@@ -74,7 +74,7 @@ fn check(engine: &mut Engine, expected: impl Iterator<Item = u64>) {
 fn a_queue_of_100_000_messages_costs_little_and_survives_compaction_and_restarts() {
     let disk = Arc::new(FaultyDisk::new(1));
     let options =
-        Options { segment_bytes: 256 << 10, checkpoint_bytes: 4 << 20, bytes_max: u64::MAX };
+        Options { segment_bytes: 256 << 10, checkpoint_bytes: 4 << 20, ..Options::default() };
     let Opened { mut engine, .. } = Engine::open(disk.clone(), options, NOW).unwrap();
     let session = SessionRecord {
         number: 1,

@@ -2,6 +2,7 @@
 //! checkpoint, the same replay, and the records that the index refers to.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use midge_core::{GroupRecord, Kept, Owner, SessionRecord, SubscriptionRecord};
@@ -48,7 +49,7 @@ pub(crate) struct Records {
 impl Inspection {
     /// Looks at the store on this disk.
     pub(crate) fn open(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
-        let mut found = checkpoint::find(&*disk)?;
+        let mut found = checkpoint::find(&*disk, NonZeroUsize::MIN)?;
         let mut checkpoints: Vec<u64> = found.older.iter().map(|(number, _)| *number).collect();
         let (mut index, position) = match found.newest.take() {
             Some((number, _, loaded)) => {

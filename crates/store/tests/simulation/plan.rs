@@ -1,5 +1,7 @@
 //! What a seed stands for: how many workers, which Clients with which habits, and what goes wrong.
 
+use std::num::NonZeroUsize;
+
 use midge_codec::ProtocolVersion;
 use midge_core::{Durability, Limits, SharedStrategy};
 use midge_store::Options;
@@ -173,8 +175,9 @@ impl Plan {
             SharedStrategy::LeastInFlight,
             SharedStrategy::HashByTopic,
         ];
+        let workers = 1 + random.below(3);
         Self {
-            workers: 1 + random.below(3),
+            workers,
             steps: [300, 600, 1200, 2400, 5000][random.below(5)],
             clients: clients(random),
             limits,
@@ -183,6 +186,7 @@ impl Plan {
                 segment_bytes,
                 checkpoint_bytes: segment_bytes * (1 + random.below(4) as u64),
                 bytes_max: u64::MAX,
+                readers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
             },
             durability: match is_kill_only && random.one_in(2) {
                 true => Durability::Interval,
