@@ -8,25 +8,44 @@ use midge_core::{Enqueue, Kept, Message, Owner, StoreOp};
 use crate::engine::Engine;
 use crate::index::{Detachment, Held, Holdings, KeptEntry};
 use crate::location::Location;
-use crate::queue::{Entry, Flags, Places};
+use crate::queue::{Entry, Flags, Places, Queue};
 use crate::record::{
-    BootRound, Detached, EnqueueHead, await_release, confirm, detached, ended, enqueue, finished,
-    group, keep, message, released, session, subscribed, taken, unkeep, unsubscribed, will_gone,
+    BootRound, Detached, EnqueueHead, Run, await_release, confirm, detached, ended, enqueue,
+    finished, group, keep, message, released, run, session, subscribed, taken, unkeep,
+    unsubscribed, will_gone,
 };
 
 impl Engine {
+    /// Applies operations in order. Those that say the same of messages that follow each other are
+    /// applied together, with one record.
+    pub(crate) fn apply_ops(&mut self, ops: &[StoreOp]) {
+        let mut rest = ops;
+        while let Some((op, behind)) = rest.split_first() {
+            rest = match op {
+                StoreOp::Finished { .. } | StoreOp::Taken { .. } => {
+                    let (run, behind) = cut_run(rest, op);
+                    match op {
+                        StoreOp::Taken { .. } => self.apply_taken(run),
+                        _ => self.apply_finished(run),
+                    }
+                    behind
+                }
+                _ => {
+                    self.apply_op(op);
+                    behind
+                }
+            };
+        }
+    }
+
     pub(crate) fn apply_op(&mut self, op: &StoreOp) {
         match op {
             StoreOp::Enqueue(enqueue) => self.apply_enqueue(enqueue),
             StoreOp::Finished { owner, sequence } => {
-                if self.index.finish(*owner, *sequence) {
-                    self.append(finished::TAG, |out| finished::encode(*owner, *sequence, out));
-                }
+                self.apply_finished(Run { owner: *owner, first: *sequence, count: 1 });
             }
             StoreOp::Taken { owner, sequence } => {
-                if self.index.take(*owner, *sequence) {
-                    self.append(taken::TAG, |out| taken::encode(*owner, *sequence, out));
-                }
+                self.apply_taken(Run { owner: *owner, first: *sequence, count: 1 });
             }
             StoreOp::AwaitRelease { session, packet_id } => {
                 if self.index.await_release(*session, *packet_id) {
@@ -116,6 +135,40 @@ impl Engine {
         }
     }
 
+    fn apply_finished(&mut self, run: Run) {
+        self.apply_run(run, Queue::finish, (finished::TAG, run::TAG_FINISHED));
+    }
+
+    fn apply_taken(&mut self, run: Run) {
+        self.apply_run(run, Queue::take, (taken::TAG, run::TAG_TAKEN));
+    }
+
+    /// Applies `end` to the messages of a run. The tags are those of the records for one message
+    /// and for several.
+    fn apply_run(
+        &mut self,
+        run: Run,
+        end: impl Fn(&mut Queue, u64) -> Option<Entry>,
+        (single, several): (u8, u8),
+    ) {
+        let mut sequences = run.sequences();
+        while !sequences.is_empty() {
+            let first = sequences.start;
+            match self.index.end_in_order(run.owner, sequences.clone(), &end) {
+                // It is void: it is not there, or was ended before.
+                0 => sequences.start += 1,
+                1 => {
+                    self.append(single, |out| finished::encode(run.owner, first, out));
+                    sequences.start += 1;
+                }
+                count => {
+                    self.append(several, |out| Run { first, count, ..run }.encode(out));
+                    sequences.start += count;
+                }
+            }
+        }
+    }
+
     fn apply_enqueue(&mut self, op: &Enqueue) {
         let Self { index, writer, .. } = self;
         let Some(owner) = index.owners.get_mut(&op.owner) else {
@@ -171,6 +224,26 @@ impl Engine {
     pub(crate) fn append(&mut self, tag: u8, encode: impl FnOnce(&mut Vec<u8>)) -> Held {
         self.writer.append(tag, encode)
     }
+}
+
+/// Cuts a run off the operations that begin with `first`, one that finishes a message or takes it.
+/// Returns the run, and what is behind it.
+fn cut_run<'a>(ops: &'a [StoreOp], first: &StoreOp) -> (Run, &'a [StoreOp]) {
+    let kind = std::mem::discriminant(first);
+    let named = |op: &StoreOp| match op {
+        StoreOp::Finished { owner, sequence } | StoreOp::Taken { owner, sequence } => {
+            Some((*owner, *sequence))
+        }
+        _ => None,
+    };
+    let (owner, first) = named(first).unwrap_or((Owner::Session(0), 0));
+    let follows = |(op, distance): &(&StoreOp, u64)| {
+        let sequence = first.checked_add(*distance);
+        std::mem::discriminant(*op) == kind && named(op) == sequence.map(|it| (owner, it))
+    };
+    let run = ops.iter().zip(0..Run::COUNT_MAX).take_while(follows);
+    let count = run.count();
+    (Run { owner, first, count: count as u64 }, &ops[count..])
 }
 
 /// Returns where the message stands already, if a new record may refer to that place.

@@ -6,7 +6,7 @@ use std::io;
 use crate::disk::{Disk, DiskFile};
 use crate::location::Location;
 use crate::report::{Damage, DamageKind};
-use crate::segment::{CrcSeed, FRAME_BYTES, FrameHead, segment_name};
+use crate::segment::{CrcSeed, FRAME_BYTES, Frame, FrameHead, segment_name};
 
 const BLOCK_BYTES: usize = 64 << 10;
 const BLOCKS_MAX: usize = 32;
@@ -17,6 +17,8 @@ const FILES_MAX: usize = 32;
 #[derive(Default)]
 pub(crate) struct BlockCache {
     blocks: Vec<Block>,
+    /// Where the block is that was used last, as far as it is there.
+    last: usize,
     files: Vec<OpenFile>,
     clock: u64,
 }
@@ -85,6 +87,36 @@ impl BlockCache {
         }
     }
 
+    /// Reads a record like [`Self::read`]. The body is lent where it lies if it is in one block;
+    /// otherwise it is put into `spill`. Returns tag and body.
+    pub(crate) fn look_at<'a>(
+        &'a mut self,
+        disk: &dyn Disk,
+        at: Location,
+        end: u64,
+        spill: &'a mut Vec<u8>,
+    ) -> Result<(u8, &'a [u8]), Damage> {
+        if let Some((place, frame)) = self.find_in_block(disk, at, end) {
+            return Ok((frame.tag, &self.blocks[place].bytes[frame.body]));
+        }
+        let tag = self.read(disk, at, end, spill)?;
+        Ok((tag, spill))
+    }
+
+    /// Returns the place of the block that a record is in, and its frame there. Returns `None` if
+    /// not all of it is in one block, or something is wrong with it.
+    fn find_in_block(&mut self, disk: &dyn Disk, at: Location, end: u64) -> Option<(usize, Frame)> {
+        let (segment, start) = (at.segment(), u64::from(at.offset()));
+        let (index, within) = ((start / BLOCK_BYTES as u64) as u32, start % BLOCK_BYTES as u64);
+        let head_end = within + FRAME_BYTES as u64;
+        if head_end > BLOCK_BYTES as u64 || start + FRAME_BYTES as u64 > end {
+            return None;
+        }
+        let place = self.place(disk, segment, index, head_end as usize, end).ok()?;
+        let (bytes, seed) = (&self.blocks[place].bytes, CrcSeed::of_segment(segment));
+        Some((place, Frame::check(bytes, within as usize, at.offset(), seed)?))
+    }
+
     /// Forgets the blocks and the open file of a segment.
     pub(crate) fn forget(&mut self, segment: u32) {
         self.blocks.retain(|block| block.segment != segment);
@@ -114,8 +146,7 @@ impl BlockCache {
         Ok(())
     }
 
-    /// Returns a block with at least `needed` bytes. Reads the rest of the block up to `end` along
-    /// with them.
+    /// Returns a block with at least `needed` bytes.
     fn block(
         &mut self,
         disk: &dyn Disk,
@@ -124,13 +155,30 @@ impl BlockCache {
         needed: usize,
         end: u64,
     ) -> io::Result<&[u8]> {
+        let place = self.place(disk, segment, index, needed, end)?;
+        Ok(&self.blocks[place].bytes)
+    }
+
+    /// Returns the place of a block with at least `needed` bytes. Reads the rest of the block up to
+    /// `end` along with them.
+    fn place(
+        &mut self,
+        disk: &dyn Disk,
+        segment: u32,
+        index: u32,
+        needed: usize,
+        end: u64,
+    ) -> io::Result<usize> {
         self.clock += 1;
-        let known = self.blocks.iter().position(|b| b.segment == segment && b.index == index);
+        let is_it = |block: &Block| block.segment == segment && block.index == index;
+        let last = Some(self.last).filter(|last| self.blocks.get(*last).is_some_and(is_it));
+        let known = last.or_else(|| self.blocks.iter().position(is_it));
         if let Some(place) = known
             && self.blocks[place].bytes.len() >= needed
         {
             self.blocks[place].used = self.clock;
-            return Ok(&self.blocks[place].bytes);
+            self.last = place;
+            return Ok(place);
         }
         // Either more has been written to the block since, or it is a new one, for which the block
         // used least recently goes.
@@ -142,15 +190,16 @@ impl BlockCache {
             None => Vec::new(),
         };
         let start = u64::from(index) * BLOCK_BYTES as u64;
-        bytes.clear();
+        // What it had before is read over.
         bytes.resize((end - start).min(BLOCK_BYTES as u64) as usize, 0);
         let count = self.file(disk, segment)?.read_at(&mut bytes, start)?;
         bytes.truncate(count);
         if count < needed {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.last = self.blocks.len();
         self.blocks.push(Block { segment, index, bytes, used: self.clock });
-        Ok(self.blocks.last().map_or(&[], |block| &block.bytes))
+        Ok(self.last)
     }
 
     fn read_directly(

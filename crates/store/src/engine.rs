@@ -160,9 +160,8 @@ impl Engine {
     /// Takes a commit. It counts as a whole once it is written, or not at all. Returns the list of
     /// its operations, empty, for the next one.
     pub fn apply(&mut self, _worker: WorkerId, mut commit: Commit) -> Vec<StoreOp> {
-        for op in commit.ops.drain(..) {
-            self.apply_op(&op);
-        }
+        self.apply_ops(&commit.ops);
+        commit.ops.clear();
         self.writer.end_commit();
         commit.ops
     }

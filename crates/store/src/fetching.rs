@@ -8,7 +8,7 @@ use midge_core::{FetchedEntry, Message, Owner, Round, StoredDelivery};
 use crate::engine::{Buffers, Engine};
 use crate::location::Location;
 use crate::queue::{Entry, Flags, Places, Queue};
-use crate::record::{BadRecord, Body, Record, Restorer, decode, decode_message};
+use crate::record::{BadRecord, Body, EnqueueHead, Record, Restorer, decode, decode_message};
 use crate::report::{Damage, DamageKind};
 use crate::writer::Writer;
 
@@ -63,24 +63,23 @@ impl Engine {
     ) -> Result<(StoredDelivery, Option<Round>), (Location, Damage)> {
         let at = places.record;
         let Self { writer, buffers: Buffers { record, message }, restorer, .. } = self;
-        let tag = writer.journal.read(at, record).map_err(|damage| (at, damage))?;
+        let journal = &mut writer.journal;
+        let (tag, bytes) = journal.look_at(at, record).map_err(|damage| (at, damage))?;
         let bad = |bad| (at, incomprehensible(at, bad));
-        let Record::Enqueue(head, body) = decode(tag, record).map_err(bad)? else {
+        let Record::Enqueue(head, body) = decode(tag, bytes).map_err(bad)? else {
             return Err(bad(BadRecord("it is no message of a queue")));
         };
         if (head.owner, head.sequence) != (owner, sequence) {
             return Err(bad(BadRecord("it is a message of another queue")));
         }
         places.check(&body).map_err(bad)?;
-        let message = restore(at, &body, writer, message, restorer)?;
-        let delivery = StoredDelivery {
-            message,
-            qos: head.qos,
-            retain: head.retain,
-            identifiers: head.identifiers.into_owned(),
-            group: head.group,
+        let EnqueueHead { qos, retain, identifiers, group, round, .. } = head;
+        let (identifiers, round) = (identifiers.into_owned(), round.map(|round| round.round));
+        let message = match body {
+            Body::Inline(stored) => restorer.restore(&stored, Some(at)),
+            Body::At { message: at, .. } => restore_at(at, writer, message, restorer)?,
         };
-        Ok((delivery, head.round.map(|round| round.round)))
+        Ok((StoredDelivery { message, qos, retain, identifiers, group }, round))
     }
 
     /// Notes that a needed record cannot be read: when its segment goes, the file is kept for a
@@ -91,23 +90,18 @@ impl Engine {
     }
 }
 
-/// Restores the message that a record has, or refers to.
-fn restore(
+/// Restores the message of the record at `at`, which another record refers to.
+fn restore_at(
     at: Location,
-    body: &Body<'_>,
     writer: &mut Writer,
     buffer: &mut Vec<u8>,
     restorer: &mut Restorer,
 ) -> Result<Message, (Location, Damage)> {
-    match body {
-        Body::Inline(stored) => Ok(restorer.restore(stored, Some(at))),
-        Body::At { message: at, .. } => {
-            let tag = writer.journal.read(*at, buffer).map_err(|damage| (*at, damage))?;
-            let stored = decode_message(tag, buffer);
-            let stored = stored.map_err(|bad| (*at, incomprehensible(*at, bad)))?;
-            Ok(restorer.restore(&stored, Some(*at)))
-        }
-    }
+    let read = writer.journal.look_at(at, buffer);
+    let (tag, bytes) = read.map_err(|damage| (at, damage))?;
+    let stored = decode_message(tag, bytes);
+    let stored = stored.map_err(|bad| (at, incomprehensible(at, bad)))?;
+    Ok(restorer.restore(&stored, Some(at)))
 }
 
 /// Chooses the entries that are asked for. Also returns the sequence below which there are no

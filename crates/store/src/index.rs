@@ -9,6 +9,8 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use hashbrown::HashMap;
 use midge_codec::PacketIdentifier;
 use midge_core::{Kept, Owner, Round, Timestamp};
@@ -206,29 +208,35 @@ impl Index {
 
     /// Finishes a message. Returns whether it was there and not finished.
     pub(crate) fn finish(&mut self, owner: Owner, sequence: u64) -> bool {
-        let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
-        let Some(finished) = queue.and_then(|queue| queue.finish(sequence)) else {
-            return false;
-        };
-        self.forget_entry(&finished);
-        true
+        self.end_in_order(owner, sequence..sequence.saturating_add(1), Queue::finish) > 0
     }
 
     /// Marks a message as taken. Returns whether it was there, neither taken nor finished.
     pub(crate) fn take(&mut self, owner: Owner, sequence: u64) -> bool {
-        let queue = self.owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
-        let taken = queue.and_then(|queue| {
-            queue.get(sequence).filter(|entry| !entry.flags.has(Flags::TAKEN))?;
-            queue.update(sequence, |entry| {
-                entry.flags.set(Flags::TAKEN, true);
-                entry.places = None;
-            })
-        });
-        let Some(taken) = taken else {
-            return false;
+        self.end_in_order(owner, sequence..sequence.saturating_add(1), Queue::take) > 0
+    }
+
+    /// Finishes these messages, or takes them, as `end` says, up to the first one for which that
+    /// is void. Returns how many that were.
+    pub(crate) fn end_in_order(
+        &mut self,
+        owner: Owner,
+        sequences: Range<u64>,
+        end: impl Fn(&mut Queue, u64) -> Option<Entry>,
+    ) -> u64 {
+        let Self { owners, holdings, queued, .. } = self;
+        let queue = owners.get_mut(&owner).and_then(|entry| entry.queue.as_deref_mut());
+        let Some(queue) = queue else {
+            return 0;
         };
-        self.forget_entry(&taken);
-        true
+        let ended = sequences.map_while(|sequence| end(queue, sequence));
+        let count = |count, entry: Entry| {
+            // What the entry holds is released, and it does not count as waiting any more.
+            holdings.release_entry(&entry);
+            *queued -= u64::from(!entry.flags.has(Flags::TAKEN));
+            count + 1
+        };
+        ended.fold(0, count)
     }
 
     /// Notes that the message of a queue entry is damaged. The entry keeps its place in the queue

@@ -205,27 +205,56 @@ impl Journal {
     ///
     /// The record is not there, or it is not what was written.
     pub(crate) fn read(&mut self, at: Location, body: &mut Vec<u8>) -> Result<u8, Damage> {
-        if let Some(bytes) = self.pending.find(at) {
-            let seed = CrcSeed::of_segment(at.segment());
-            if let Some(frame) = Frame::check(bytes, 0, at.offset(), seed) {
-                body.clear();
-                body.extend_from_slice(&bytes[frame.body]);
-                return Ok(frame.tag);
-            }
+        if let Some((tag, found)) = self.find_unwritten(at) {
+            body.clear();
+            body.extend_from_slice(found);
+            return Ok(tag);
         }
-        let end = if at.segment() == self.current.end.segment() {
-            u64::from(self.current.end.offset())
+        let end = self.readable_end(at)?;
+        self.cache.read(&*self.disk, at, end, body)
+    }
+
+    /// Reads a record like [`Self::read`]. The body is lent where it lies if possible; otherwise it
+    /// is put into `spill`. Returns tag and body.
+    ///
+    /// # Errors
+    ///
+    /// As with [`Self::read`].
+    pub(crate) fn look_at<'a>(
+        &'a mut self,
+        at: Location,
+        spill: &'a mut Vec<u8>,
+    ) -> Result<(u8, &'a [u8]), Damage> {
+        if self.find_unwritten(at).is_some() {
+            let tag = self.read(at, spill)?;
+            return Ok((tag, spill));
+        }
+        let end = self.readable_end(at)?;
+        self.cache.look_at(&*self.disk, at, end, spill)
+    }
+
+    /// Returns tag and body of a record that is not written yet; `None` if it is not here.
+    fn find_unwritten(&self, at: Location) -> Option<(u8, &[u8])> {
+        let bytes = self.pending.find(at)?;
+        let seed = CrcSeed::of_segment(at.segment());
+        let frame = Frame::check(bytes, 0, at.offset(), seed)?;
+        Some((frame.tag, &bytes[frame.body]))
+    }
+
+    /// Returns where the records of a segment end at the latest.
+    fn readable_end(&self, at: Location) -> Result<u64, Damage> {
+        if at.segment() == self.current.end.segment() {
+            Ok(u64::from(self.current.end.offset()))
         } else if let Some(length) = self.segments.get(&at.segment()) {
-            *length
+            Ok(*length)
         } else {
-            return Err(Damage {
+            Err(Damage {
                 file: segment_name(at.segment()),
                 offset: u64::from(at.offset()),
                 kind: DamageKind::MissingSegment,
                 detail: "the segment of the record is gone".to_owned(),
-            });
-        };
-        self.cache.read(&*self.disk, at, end, body)
+            })
+        }
     }
 
     /// Returns a reader of the records that were found at opening.

@@ -1,8 +1,10 @@
 //! The queue of one owner: where each of its messages is, in order, and how much waits. The
-//! youngest and the oldest references are plain, all between them are packed, so that a long queue
-//! costs a few bytes per message. It never reads a file and never holds a message.
+//! youngest and the oldest references are plain. All between them are packed, except for the
+//! stretch that is changing, so that a long queue costs a few bytes per message. It never reads a
+//! file and never holds a message.
 
 mod packing;
+mod stretch;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,7 @@ use crate::location::Location;
 use crate::record::bytes::Reader;
 use crate::record::{BadRecord, Body};
 pub(crate) use packing::Block;
+use stretch::Stretch;
 
 /// How many young references stay plain; if there are more, some are packed.
 const YOUNG_MAX: usize = 256;
@@ -83,7 +86,9 @@ pub(crate) struct Waiting {
 pub(crate) struct Queue {
     /// The oldest entries, unpacked again because they are needed.
     old: VecDeque<Entry>,
-    blocks: VecDeque<Block>,
+    stretches: VecDeque<Stretch>,
+    /// Which of the stretches is open.
+    open: Option<usize>,
     young: VecDeque<Entry>,
     next: u64,
     waiting: Waiting,
@@ -95,7 +100,7 @@ pub(crate) struct Queue {
 /// The part of the queue that a sequence belongs to.
 enum Part {
     Old,
-    Block(usize),
+    Stretch(usize),
     Young,
 }
 
@@ -113,9 +118,9 @@ impl Queue {
     /// Returns the first sequence that is not finished.
     pub(crate) fn first(&self) -> u64 {
         let old = self.old.front().map(|entry| entry.sequence);
-        let packed = || self.blocks.front().map(Block::first);
+        let middle = || self.stretches.front().map(Stretch::first);
         let young = || self.young.front().map(|entry| entry.sequence);
-        old.or_else(packed).or_else(young).unwrap_or(self.next)
+        old.or_else(middle).or_else(young).unwrap_or(self.next)
     }
 
     pub(crate) fn waiting(&self) -> Waiting {
@@ -124,17 +129,17 @@ impl Queue {
 
     /// Returns how many entries are not finished.
     pub(crate) fn len(&self) -> u64 {
-        let packed: usize = self.blocks.iter().map(Block::len).sum();
-        (self.old.len() + packed + self.young.len()) as u64
+        let middle: usize = self.stretches.iter().map(Stretch::len).sum();
+        (self.old.len() + middle + self.young.len()) as u64
     }
 
     /// Bytes of memory, as far as they depend on its length.
     #[cfg(test)]
     pub(crate) fn memory_bytes(&self) -> usize {
-        let packed: usize = self.blocks.iter().map(Block::memory_bytes).sum();
+        let middle: usize = self.stretches.iter().map(Stretch::memory_bytes).sum();
         (self.old.capacity() + self.young.capacity()) * size_of::<Entry>()
-            + self.blocks.capacity() * size_of::<Block>()
-            + packed
+            + self.stretches.capacity() * size_of::<Stretch>()
+            + middle
     }
 
     /// Returns whether an entry may be in this segment.
@@ -183,14 +188,22 @@ impl Queue {
         Some(finished)
     }
 
+    /// Marks a message as taken, which needs no message any more; returns the entry as it was
+    /// before, if it was there and not taken.
+    pub(crate) fn take(&mut self, sequence: u64) -> Option<Entry> {
+        self.get(sequence).filter(|entry| !entry.flags.has(Flags::TAKEN))?;
+        self.update(sequence, |entry| {
+            entry.flags.set(Flags::TAKEN, true);
+            entry.places = None;
+        })
+    }
+
     /// Returns the entry of a message.
     pub(crate) fn get(&self, sequence: u64) -> Option<Entry> {
         match self.part(sequence) {
             Part::Old => find(&self.old, sequence).ok().map(|index| self.old[index]),
             Part::Young => find(&self.young, sequence).ok().map(|index| self.young[index]),
-            Part::Block(index) => {
-                self.blocks[index].iter().find(|entry| entry.sequence == sequence)
-            }
+            Part::Stretch(index) => self.stretches[index].get(sequence),
         }
     }
 
@@ -222,11 +235,9 @@ impl Queue {
         for entry in self.old.range(start_of(&self.old, from)..) {
             visit(*entry)?;
         }
-        let first_block = self.blocks.partition_point(|block| block.last() < from);
-        for block in self.blocks.range(first_block..) {
-            for entry in block.iter().filter(|entry| entry.sequence >= from) {
-                visit(entry)?;
-            }
+        let first = self.stretches.partition_point(|stretch| stretch.last() < from);
+        for stretch in self.stretches.range(first..) {
+            stretch.visit_from(from, &mut visit)?;
         }
         for entry in self.young.range(start_of(&self.young, from)..) {
             visit(*entry)?;
@@ -244,7 +255,7 @@ impl Queue {
 
     /// Packs all entries, for a checkpoint.
     pub(crate) fn to_blocks(&self) -> Vec<Block> {
-        let mut blocks = Vec::with_capacity(self.blocks.len() + 4);
+        let mut blocks = Vec::with_capacity(self.stretches.len() + 4);
         let pack_all = |list: &VecDeque<Entry>, blocks: &mut Vec<Block>| {
             let mut list: Vec<Entry> = list.iter().copied().collect();
             while !list.is_empty() {
@@ -254,7 +265,7 @@ impl Queue {
             }
         };
         pack_all(&self.old, &mut blocks);
-        blocks.extend(self.blocks.iter().cloned());
+        blocks.extend(self.stretches.iter().filter_map(Stretch::to_block));
         pack_all(&self.young, &mut blocks);
         blocks
     }
@@ -268,7 +279,7 @@ impl Queue {
     ) -> Result<Self, BadRecord> {
         let mut queue = Self { next, ..Self::default() };
         // No more than there can be.
-        queue.blocks.reserve_exact((count as usize).min(reader.remaining() / Block::BYTES_MIN));
+        queue.stretches.reserve_exact((count as usize).min(reader.remaining() / Block::BYTES_MIN));
         let mut least = 0;
         for _ in 0..count {
             let block = Block::decode(reader, |entry| {
@@ -279,7 +290,7 @@ impl Queue {
                 return Err(BadRecord("the sequences of a queue are out of order"));
             }
             least = block.last() + 1;
-            queue.blocks.push_back(block);
+            queue.stretches.push_back(Stretch::Packed(block));
         }
         Ok(queue)
     }
@@ -294,9 +305,10 @@ impl Queue {
     /// Finishes a message if it is the oldest, which is the usual case.
     fn finish_first(&mut self, sequence: u64) -> Option<Entry> {
         if self.old.is_empty()
-            && let Some(block) = self.blocks.pop_front()
+            && let Some(stretch) = self.stretches.pop_front()
         {
-            self.old = block.iter().collect();
+            self.open = self.open.and_then(|index| index.checked_sub(1));
+            self.old = stretch.into_entries();
         }
         let oldest = if self.old.is_empty() { &mut self.young } else { &mut self.old };
         if oldest.front()?.sequence != sequence {
@@ -313,8 +325,14 @@ impl Queue {
         if self.old.back().is_some_and(|last| sequence <= last.sequence) {
             return Part::Old;
         }
-        match self.blocks.partition_point(|block| block.last() < sequence) {
-            index if index < self.blocks.len() => Part::Block(index),
+        // The open one is usually the next that is asked for, too.
+        if let Some(index) = self.open
+            && (self.stretches[index].first()..=self.stretches[index].last()).contains(&sequence)
+        {
+            return Part::Stretch(index);
+        }
+        match self.stretches.partition_point(|stretch| stretch.last() < sequence) {
+            index if index < self.stretches.len() => Part::Stretch(index),
             _ => Part::Young,
         }
     }
@@ -335,25 +353,36 @@ impl Queue {
                 let found = find(&self.young, sequence);
                 change(&mut self.young, found)
             }
-            Part::Block(index) => {
-                let mut list: VecDeque<Entry> = self.blocks[index].iter().collect();
-                let found = find(&list, sequence);
-                let result = change(&mut list, found);
-                self.replace_block(index, list.make_contiguous());
+            Part::Stretch(index) => {
+                let list = self.open_stretch(index);
+                let found = find(list, sequence);
+                let result = change(list, found);
+                self.mend_stretch(index);
                 result
             }
         }
     }
 
-    fn replace_block(&mut self, index: usize, entries: &[Entry]) {
-        let whole = entries.len() <= BLOCK_LEN_MAX;
-        let (first, second) = entries.split_at(if whole { entries.len() } else { BLOCK_LEN });
-        match Block::pack(first) {
-            Some(block) => self.blocks[index] = block,
-            None => drop(self.blocks.remove(index)),
+    /// Opens a stretch, and closes the one that is open.
+    fn open_stretch(&mut self, index: usize) -> &mut VecDeque<Entry> {
+        if let Some(other) = self.open.replace(index)
+            && other != index
+        {
+            self.stretches[other].close();
         }
-        if let Some(block) = Block::pack(second) {
-            self.blocks.insert(index + 1, block);
+        self.stretches[index].open()
+    }
+
+    /// Removes the open stretch if it has become empty, and cuts it in two if it is too long.
+    fn mend_stretch(&mut self, index: usize) {
+        let list = self.stretches[index].open();
+        if list.is_empty() {
+            self.stretches.remove(index);
+            self.open = None;
+        } else if list.len() > BLOCK_LEN_MAX {
+            let second = list.split_off(BLOCK_LEN);
+            self.stretches.insert(index + 1, Stretch::Open(second));
+            self.stretches[index + 1].close();
         }
     }
 
@@ -364,7 +393,7 @@ impl Queue {
             *slot = self.young.pop_front();
         }
         let list: Vec<Entry> = list.into_iter().flatten().collect();
-        self.blocks.extend(Block::pack(&list));
+        self.stretches.extend(Block::pack(&list).map(Stretch::Packed));
     }
 
     fn count(&mut self, entry: &Entry) {

@@ -148,20 +148,31 @@ impl Message {
     }
 }
 
+/// A message of so many bytes is put together on the stack, and then copied as a whole.
+const SMALL_BYTES: usize = 256;
+
 /// Allocates a message: its head and these parts behind it.
 fn allocate(head: Head, parts: [&[u8]; 3]) -> ThinArc<Head, u8> {
     let len = parts.iter().map(|part| part.len()).sum();
+    if let Some(together) = [0; SMALL_BYTES].get_mut(..len) {
+        join(parts, together);
+        return ThinArc::from_header_and_slice(head, together);
+    }
     let mut allocated = ThinArc::from_header_and_iter(head, std::iter::repeat_n(0, len));
     allocated.with_arc_mut(|allocated| {
         let only = triomphe::Arc::get_mut(allocated).expect("nobody else has it yet");
-        let mut rest = only.slice_mut();
-        for part in parts {
-            let (place, behind) = rest.split_at_mut(part.len());
-            place.copy_from_slice(part);
-            rest = behind;
-        }
+        join(parts, only.slice_mut());
     });
     allocated
+}
+
+/// Copies these parts into `into`, which is as long as they are together.
+fn join(parts: [&[u8]; 3], mut into: &mut [u8]) {
+    for part in parts {
+        let (place, behind) = into.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        into = behind;
+    }
 }
 
 /// What the store has noted makes no difference.
@@ -262,7 +273,7 @@ mod tests {
 
     use midge_codec::QoS;
 
-    use super::{Attributes, Message, MessageParts};
+    use super::{Attributes, Message, MessageParts, SMALL_BYTES};
     use crate::base::durability::Durability;
     use crate::base::identity::Identity;
 
@@ -283,6 +294,8 @@ mod tests {
         let large = vec![7; 1_000_000];
         for (topic, properties, payload) in [
             ("t", &[][..], &[][..]),
+            ("a", &[1, 1], &large[..SMALL_BYTES - 3]),
+            ("a", &[1, 1], &large[..SMALL_BYTES - 2]),
             ("größe/t", &[], b"payload"),
             ("a/b", &[1, 1], b""),
             ("a/b", &[2, 0, 0, 0, 9], &large),

@@ -38,6 +38,18 @@ impl Index {
                 self.raise_next(owner, sequence);
                 self.finish(owner, sequence);
             }
+            Record::FinishedRun(run) => {
+                self.raise_next(run.owner, run.sequences().end - 1);
+                for sequence in run.sequences() {
+                    self.finish(run.owner, sequence);
+                }
+            }
+            Record::TakenRun(run) => {
+                self.raise_next(run.owner, run.sequences().end - 1);
+                for sequence in run.sequences() {
+                    self.take(run.owner, sequence);
+                }
+            }
             Record::AwaitRelease(session, packet_id) => {
                 self.session(session);
                 self.await_release(session, packet_id);

@@ -216,6 +216,24 @@ fn a_queue_of_100_000_messages_costs_less_than_12_bytes_for_each() {
 }
 
 #[test]
+fn what_changes_in_order_unpacks_each_block_once_and_one_at_a_time() {
+    let mut pair = Pair::default();
+    for _ in 0..2000 {
+        pair.push(0, Flags::default(), false);
+    }
+    let is_open = |stretch: &&Stretch| matches!(stretch, Stretch::Open(_));
+    for sequence in 0..1500 {
+        assert!(pair.queue.take(sequence).is_some());
+        assert_eq!(pair.queue.take(sequence), None, "it is taken");
+        let open: Vec<u64> =
+            pair.queue.stretches.iter().filter(is_open).map(Stretch::first).collect();
+        assert_eq!(open, [sequence - sequence % BLOCK_LEN as u64]);
+    }
+    assert!((0..1500).all(|sequence| pair.queue.finish(sequence).is_some()));
+    assert_eq!((pair.queue.len(), pair.queue.waiting().messages), (500, 500));
+}
+
+#[test]
 fn a_jump_in_the_sequences_costs_nothing() {
     let mut queue = Queue::default();
     for step in 0..1000 {

@@ -16,6 +16,7 @@ pub(crate) mod message;
 pub(crate) mod owner;
 pub(crate) mod released;
 pub(crate) mod round;
+pub(crate) mod run;
 pub(crate) mod session;
 pub(crate) mod subscribed;
 pub(crate) mod subscription_image;
@@ -36,6 +37,7 @@ pub(crate) use detached::Detached;
 pub(crate) use enqueue::{Body, EnqueueHead};
 pub(crate) use message::{Restorer, StoredMessage};
 pub(crate) use round::BootRound;
+pub(crate) use run::Run;
 
 /// A record as far as the index needs to know it. The module of its kind decodes the rest for those
 /// who need the whole record.
@@ -50,6 +52,8 @@ pub(crate) enum Record<'a> {
     Enqueue(EnqueueHead<'a>, Body<'a>),
     Taken(Owner, u64),
     Finished(Owner, u64),
+    FinishedRun(Run),
+    TakenRun(Run),
     AwaitRelease(u64, PacketIdentifier),
     Released(u64, PacketIdentifier),
     Confirm(BootRound),
@@ -83,6 +87,8 @@ pub(crate) fn decode(tag: u8, body: &[u8]) -> Result<Record<'_>, BadRecord> {
             let (owner, sequence) = finished::decode(body)?;
             Record::Finished(owner, sequence)
         }
+        run::TAG_FINISHED => Record::FinishedRun(Run::decode(body)?),
+        run::TAG_TAKEN => Record::TakenRun(Run::decode(body)?),
         await_release::TAG => {
             let (session, packet_id) = await_release::decode(body)?;
             Record::AwaitRelease(session, packet_id)

@@ -163,6 +163,7 @@ fn examples_of_sessions() -> Vec<Example> {
 
 fn examples_of_messages() -> Vec<Example> {
     let owner = Owner::Session(300);
+    let run = Run { owner, first: 9, count: 300 };
     let at = Timestamp::from_millis(300);
     vec![
         (
@@ -183,6 +184,8 @@ fn examples_of_messages() -> Vec<Example> {
         ),
         (24, encoded(|out| taken::encode(Owner::Group(2), 9, out)), vec![1, 2, 9]),
         (25, encoded(|out| finished::encode(owner, 9, out)), vec![0, 0xac, 2, 9]),
+        (38, encoded(|out| run.encode(out)), vec![0, 0xac, 2, 9, 0xac, 2]),
+        (39, encoded(|out| run.encode(out)), vec![0, 0xac, 2, 9, 0xac, 2]),
         (26, encoded(|out| await_release::encode(1, packet_id(), out)), vec![1, 0x34, 0x12]),
         (27, encoded(|out| released::encode(1, packet_id(), out)), vec![1, 0x34, 0x12]),
         (28, encoded(|out| confirm::encode(&example_round(), out)), vec![7, 3, 0x82, 1]),

@@ -122,6 +122,13 @@ impl Store {
             StoreOp::Ended(ended),
         ]);
         self.commit(vec![enqueue_in_round(session, 3)]);
+        self.commit((4..8).map(|it| enqueue(session, it, &message(b"later"))).collect());
+        self.commit(vec![
+            StoreOp::Taken { owner: session, sequence: 4 },
+            StoreOp::Taken { owner: session, sequence: 5 },
+            StoreOp::Finished { owner: session, sequence: 6 },
+            StoreOp::Finished { owner: session, sequence: 7 },
+        ]);
     }
 
     /// Returns operations that begin Sessions with subscriptions and Will Messages, and a shared
@@ -302,7 +309,7 @@ fn seeds_have_every_kind_of_record() {
     for input in seeds().into_values() {
         found.extend(tags(&Directory::from_bytes(&input)));
     }
-    for tag in (16..=33).chain([36]) {
+    for tag in (16..=33).chain([36, 38, 39]) {
         assert!(found.contains(&tag), "no seed has a record with the tag {tag}");
     }
 }

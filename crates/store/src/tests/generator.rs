@@ -39,9 +39,28 @@ impl Generator {
             let op = self.op(model);
             model.apply(&op);
             ops.push(op);
+            self.follow(model, &mut ops);
         }
         self.commits += 1;
         Commit { number: self.commits, durability: Durability::Fsync, ops }
+    }
+
+    /// Lets the last operation be followed by the same for the next messages now and then, as when
+    /// a Client acknowledges several at once. Some of them may not be there.
+    fn follow(&mut self, model: &mut Model, ops: &mut Vec<StoreOp>) {
+        while self.random.one_in(2) {
+            let op = match *ops.last().unwrap() {
+                StoreOp::Finished { owner, sequence } if sequence < u64::MAX => {
+                    StoreOp::Finished { owner, sequence: sequence + 1 }
+                }
+                StoreOp::Taken { owner, sequence } if sequence < u64::MAX => {
+                    StoreOp::Taken { owner, sequence: sequence + 1 }
+                }
+                _ => return,
+            };
+            model.apply(&op);
+            ops.push(op);
+        }
     }
 
     pub(super) fn op(&mut self, model: &Model) -> StoreOp {

@@ -24,6 +24,17 @@ fn commit(engine: &mut Engine, ops: Vec<StoreOp>) {
     while engine.maintain().unwrap() {}
 }
 
+fn session() -> SessionRecord {
+    SessionRecord {
+        number: 1,
+        client_id: "client".into(),
+        user_name: None,
+        expiry_seconds: 1,
+        window: None,
+        will: None,
+    }
+}
+
 fn enqueue(sequence: u64) -> StoreOp {
     let publisher = Arc::new(Identity::new("publisher".into(), None));
     let attributes = Attributes {
@@ -71,20 +82,38 @@ fn check(engine: &mut Engine, expected: impl Iterator<Item = u64>) {
 }
 
 #[test]
+fn what_a_client_acknowledges_in_order_takes_one_record_and_is_known_after_a_power_cut() {
+    let disk = Arc::new(FaultyDisk::new(1));
+    let Opened { mut engine, .. } = Engine::open(disk.clone(), Options::default(), NOW).unwrap();
+    commit(&mut engine, vec![StoreOp::Session(Box::new(session()))]);
+    commit(&mut engine, (0..3000).map(enqueue).collect());
+    let before = engine.writer.appended();
+    let taken = (1000..2000).map(|sequence| StoreOp::Taken { owner: OWNER, sequence });
+    // The second half of these is not there any more, and one is in the way of a run.
+    let finished = (0..900).chain(400..900).chain([950]).chain(1000..1500);
+    let finished = finished.map(|sequence| StoreOp::Finished { owner: OWNER, sequence });
+    commit(&mut engine, taken.chain(finished).collect());
+    let records = engine.writer.appended() - before;
+    assert!(records < 100, "{records} bytes");
+    engine.sync().unwrap();
+
+    let disk = Arc::new(disk.power_cut());
+    let Opened { mut engine, recovered, report, .. } =
+        Engine::open(disk, Options::default(), NOW).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+    let queue = &recovered.sessions[0].queue;
+    assert!(queue.taken.iter().copied().eq(1500..2000));
+    assert_eq!((queue.first, queue.next, queue.messages), (900, 3000, 99 + 1000));
+    check(&mut engine, (900..950).chain(951..1000).chain(2000..3000));
+}
+
+#[test]
 fn a_queue_of_100_000_messages_costs_little_and_survives_compaction_and_restarts() {
     let disk = Arc::new(FaultyDisk::new(1));
     let options =
         Options { segment_bytes: 256 << 10, checkpoint_bytes: 4 << 20, ..Options::default() };
     let Opened { mut engine, .. } = Engine::open(disk.clone(), options, NOW).unwrap();
-    let session = SessionRecord {
-        number: 1,
-        client_id: "client".into(),
-        user_name: None,
-        expiry_seconds: 1,
-        window: None,
-        will: None,
-    };
-    commit(&mut engine, vec![StoreOp::Session(Box::new(session))]);
+    commit(&mut engine, vec![StoreOp::Session(Box::new(session()))]);
     for base in (0..COUNT).step_by(1000) {
         commit(&mut engine, (base..base + 1000).map(enqueue).collect());
     }
