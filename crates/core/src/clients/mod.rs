@@ -282,7 +282,7 @@ impl Clients {
         }
         let outgoing = self.sessions[slot as usize].make_outgoing(extent);
         let delivery = delivery_of(publication, grant, qos);
-        let stream = way.map_or(0, |way| way.stream.generation.get());
+        let stream = way.map(|way| way.stream.generation);
         let waiting =
             Waiting { delivery, sequence: None, was_sent: WasSent::No, hold: None, stream };
         outgoing.enqueue(waiting, is_connected);
@@ -326,7 +326,7 @@ impl Clients {
                 }
             }
             None => {
-                let stream = way.map_or(0, |way| way.stream.generation.get());
+                let stream = way.map(|way| way.stream.generation);
                 let (sequence, was_sent) = (Some(sequence), WasSent::No);
                 let waiting = Waiting { delivery, sequence, was_sent, hold, stream };
                 outgoing.enqueue(waiting, is_connected);

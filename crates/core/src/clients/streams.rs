@@ -115,7 +115,7 @@ impl Clients {
         let mut streams = self.connections[control.slot()].take_data_streams()?;
         let mut held_back = streams.take_held_back();
         let open = streams.open().to_vec();
-        let named = |generation| open.iter().find(|id| id.generation.get() == generation);
+        let named = |generation| open.iter().find(|id| id.generation == generation);
         let stream_of = |topic: &str| streams.stream_of(topic).unwrap_or(control);
         let has_output = |generation| {
             let stream = named(generation).unwrap_or(&control);
@@ -128,7 +128,7 @@ impl Clients {
         };
         let may_send = |round| self.rounds.is_confirmed(round);
         let waiting = outgoing.dequeue_any(stream_of, has_output, may_send, &mut held_back);
-        let stream = waiting.as_ref().and_then(|waiting| named(waiting.stream)).copied();
+        let stream = waiting.as_ref().and_then(|waiting| named(waiting.stream?)).copied();
         streams.keep_held_back(held_back);
         self.connections[control.slot()].put_data_streams(streams);
         Some((waiting?, stream.unwrap_or(control)))
@@ -143,7 +143,7 @@ impl Clients {
     ) {
         let outgoing = self.sessions[slot as usize].outgoing_mut();
         if let Some(entry) = outgoing.and_then(|outgoing| outgoing.find(packet_id)) {
-            entry.stream = stream.generation.get();
+            entry.stream = Some(stream.generation);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which data streams a Network Connection has, and which messages go on which of them.
 
+use std::num::NonZeroU32;
+
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use midge_codec::SubscriptionOptions;
@@ -20,7 +22,7 @@ pub(crate) struct DataStreams {
     /// How many subscriptions have the same filter and stream: `$share/g/a` and `a` are two.
     uses: HashMap<(Box<str>, SessionSlot), u32, foldhash::fast::FixedState>,
     /// Streams found to be waiting in a search of the queue; kept for the allocation.
-    held_back: Vec<u32>,
+    held_back: Vec<NonZeroU32>,
 }
 
 impl DataStreams {
@@ -56,12 +58,12 @@ impl DataStreams {
     }
 
     /// Takes the list in which a search of the queue notes the streams that it finds waiting.
-    pub(crate) fn take_held_back(&mut self) -> Vec<u32> {
+    pub(crate) fn take_held_back(&mut self) -> Vec<NonZeroU32> {
         std::mem::take(&mut self.held_back)
     }
 
     /// Puts that list back after the search.
-    pub(crate) fn keep_held_back(&mut self, held_back: Vec<u32>) {
+    pub(crate) fn keep_held_back(&mut self, held_back: Vec<NonZeroU32>) {
         self.held_back = held_back;
     }
 

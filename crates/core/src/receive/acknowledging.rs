@@ -40,12 +40,12 @@ impl Core {
         let entry = outgoing.and_then(|outgoing| outgoing.find(ack.packet_id));
         let (reason_code, taken_over, sequence) = match entry {
             Some(entry) if entry.stage == Stage::PubRec => {
-                (entry.stage, entry.stream) = (Stage::PubComp, id.generation.get());
+                (entry.stage, entry.stream) = (Stage::PubComp, Some(id.generation));
                 (ReasonCode::Success, entry.delivery.take(), entry.sequence)
             }
             // A repeated PUBREC: the PUBREL is sent again.
             Some(entry) if entry.stage == Stage::PubComp => {
-                entry.stream = id.generation.get();
+                entry.stream = Some(id.generation);
                 (ReasonCode::Success, None, entry.sequence)
             }
             _ => (ReasonCode::PacketIdentifierNotFound, None, None),

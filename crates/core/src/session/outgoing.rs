@@ -8,7 +8,7 @@ mod streams;
 mod window;
 
 use std::collections::VecDeque;
-use std::num::{NonZeroU16, NonZeroU64};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
 use midge_codec::{PacketIdentifier, QoS};
 
@@ -36,8 +36,8 @@ pub(crate) struct Waiting {
     pub(crate) was_sent: WasSent,
     /// The message may be sent once this round is confirmed.
     pub(crate) hold: Option<Round>,
-    /// The generation of the stream that it goes on; 0 if that is not known (any more).
-    pub(crate) stream: u32,
+    /// The generation of the stream that it goes on, if that is known (still).
+    pub(crate) stream: Option<NonZeroU32>,
 }
 
 /// The queue and the in-flight window of one Session.
@@ -134,7 +134,7 @@ impl Outgoing {
             && (nothing_waits || way.has_others && self.only_others_wait(way.stream))
             && self.has_window()
             && self.has_packet_identifier(sequence)
-            && (!way.has_others || self.has_share(way.stream.generation.get()))
+            && (!way.has_others || self.has_share(way.stream.generation))
     }
 
     /// Whether a message that was never sent may be sent now; messages to be sent again go first.
@@ -225,7 +225,7 @@ impl Outgoing {
         let exactly_once = delivery.qos == QoS::ExactlyOnce;
         let stage = if exactly_once { Stage::PubRec } else { Stage::PubAck };
         let bytes = (delivery.message.size() + Self::IN_FLIGHT_BYTES) as u32;
-        let (delivery, stream) = (Some(delivery), stream.generation.get());
+        let (delivery, stream) = (Some(delivery), Some(stream.generation));
         self.in_flight.push(InFlight { packet_id, stage, stream, sequence, bytes, delivery });
         packet_id
     }
@@ -415,7 +415,7 @@ mod tests {
     }
 
     fn waiting(delivery: Delivery, sequence: Option<NonZeroU64>) -> Waiting {
-        Waiting { delivery, sequence, was_sent: WasSent::No, hold: None, stream: 0 }
+        Waiting { delivery, sequence, was_sent: WasSent::No, hold: None, stream: None }
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Outgoing {
             let is_new = delivery.qos == QoS::ExactlyOnce && !was_sent.may_be();
             let hold = round.or(hold).filter(|_| is_new);
             let sequence = NonZeroU64::new(sequence);
-            self.queue.push_back(Waiting { delivery, sequence, was_sent, hold, stream: 0 });
+            self.queue.push_back(Waiting { delivery, sequence, was_sent, hold, stream: None });
         }
         stored.sent.end_visits(next);
         if next > stored.last {
@@ -300,7 +300,7 @@ impl Outgoing {
         }
         for sequence in queue.taken.iter().copied().filter_map(NonZeroU64::new) {
             let (packet_id, stage) = (stored_packet_identifier(sequence), Stage::PubComp);
-            let (stream, bytes, delivery) = (0, Self::IN_FLIGHT_BYTES as u32, None);
+            let (stream, bytes, delivery) = (None, Self::IN_FLIGHT_BYTES as u32, None);
             let sequence = Some(sequence);
             self.in_flight.push(InFlight { packet_id, stage, stream, sequence, bytes, delivery });
         }

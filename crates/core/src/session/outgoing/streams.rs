@@ -2,6 +2,8 @@
 //! Connection: the streams share the window, and one that the Client does not read must not hold up
 //! the others.
 
+use std::num::NonZeroU32;
+
 use midge_codec::QoS;
 
 use super::{Delivery, Outgoing, Waiting};
@@ -24,7 +26,7 @@ impl Outgoing {
     pub(crate) fn send_again(&mut self, stream: ConnectionId) {
         let mut again = Vec::new();
         for (entry, is_sent) in self.in_flight.take_all() {
-            match is_sent && entry.stream != stream.generation.get() {
+            match is_sent && entry.stream != Some(stream.generation) {
                 true => self.in_flight.push(entry),
                 false => again.push(entry),
             }
@@ -38,9 +40,9 @@ impl Outgoing {
     pub(crate) fn dequeue_any(
         &mut self,
         mut stream_of: impl FnMut(&str) -> ConnectionId,
-        mut has_output: impl FnMut(u32) -> bool,
+        mut has_output: impl FnMut(NonZeroU32) -> bool,
         may_send: impl Fn(Round) -> bool,
-        held_back: &mut Vec<u32>,
+        held_back: &mut Vec<NonZeroU32>,
     ) -> Option<Waiting> {
         held_back.clear();
         for index in 0..self.queue.len().min(Self::LOOK_AHEAD) {
@@ -48,10 +50,9 @@ impl Outgoing {
                 return None;
             }
             let waiting = &mut self.queue[index];
-            if waiting.stream == 0 {
-                waiting.stream = stream_of(waiting.delivery.message.topic()).generation.get();
-            }
-            let Waiting { stream, hold, sequence, .. } = *waiting;
+            let topic = waiting.delivery.message.topic();
+            let stream = *waiting.stream.get_or_insert_with(|| stream_of(topic).generation);
+            let Waiting { hold, sequence, .. } = *waiting;
             if held_back.contains(&stream) {
                 continue;
             }
@@ -75,12 +76,13 @@ impl Outgoing {
 
     /// Forgets which streams the waiting messages go on, because that has changed.
     pub(crate) fn forget_streams(&mut self) {
-        self.queue.iter_mut().for_each(|waiting| waiting.stream = 0);
+        self.queue.iter_mut().for_each(|waiting| waiting.stream = None);
     }
 
     /// Whether everything that waits is known to go on other streams than this one.
     pub(super) fn only_others_wait(&self, stream: ConnectionId) -> bool {
-        let is_other = |waiting: &Waiting| ![0, stream.generation.get()].contains(&waiting.stream);
+        let is_other =
+            |waiting: &Waiting| waiting.stream.is_some_and(|other| other != stream.generation);
         self.stored.messages == 0
             && self.queue.len() <= Self::LOOK_AHEAD
             && self.queue.iter().all(is_other)
@@ -88,10 +90,10 @@ impl Outgoing {
 
     /// Whether one of several streams may have one more message under way: each may have as many as
     /// the window has left for all others. So streams that nobody reads leave room for the rest.
-    pub(super) fn has_share(&self, stream: u32) -> bool {
+    pub(super) fn has_share(&self, stream: NonZeroU32) -> bool {
         let all = self.in_flight.len();
         let left = self.window().saturating_sub(all);
-        let own = || self.in_flight.iter().filter(|entry| entry.stream == stream).count();
+        let own = || self.in_flight.iter().filter(|entry| entry.stream == Some(stream)).count();
         all < left || own() < left
     }
 }

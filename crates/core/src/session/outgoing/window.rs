@@ -7,7 +7,7 @@
 //! usual case, they say where their messages are. Otherwise, a large window has an index.
 
 use std::collections::VecDeque;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use hashbrown::HashMap;
 use midge_codec::{PacketIdentifier, PacketType};
@@ -38,8 +38,9 @@ impl Stage {
 pub(crate) struct InFlight {
     pub(crate) packet_id: PacketIdentifier,
     pub(crate) stage: Stage,
-    /// The generation of the stream that it was sent on, or that its PUBREC came on.
-    pub(crate) stream: u32,
+    /// The generation of the stream that it was sent on, or that its PUBREC came on, unless that
+    /// was before the broker's start.
+    pub(crate) stream: Option<NonZeroU32>,
     /// Its name in the store; `None` if it is not kept there.
     pub(crate) sequence: Option<NonZeroU64>,
     /// What the message takes of `inflight_bytes_max` until it is complete.
@@ -280,7 +281,7 @@ mod tests {
         InFlight {
             packet_id,
             stage: Stage::PubAck,
-            stream: 0,
+            stream: None,
             sequence: None,
             bytes: 1,
             delivery: None,
