@@ -399,6 +399,9 @@ impl Clients {
         if let Some(Crossing { direction: Direction::Arriving { put_by, .. }, .. }) =
             self.crossings.by_slot.get(&slot)
         {
+            if qos == QoS::AtMostOnce && self.drop_qos0 {
+                return Err(DropReason::MemoryPressure);
+            }
             put_by.check_room(qos, publication.size(), &self.limits)?;
         }
         let delivery = delivery_of(publication, grant, qos);

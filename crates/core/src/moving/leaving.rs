@@ -5,6 +5,7 @@ use std::mem;
 use crate::base::identity::{
     ConnectionId, SessionId, SessionSlot, WorkerId, is_reserved_client_id,
 };
+use crate::base::strain::MemoryPressure;
 use crate::base::timers::Timer;
 use crate::boundary::peer_messages::{ComingSession, MovePeer, WantedFilter};
 use crate::boundary::turn::Turn;
@@ -56,7 +57,9 @@ impl Core {
             || self.moves.leaving.len() >= Self::LEAVING_MAX
             || to == self.ground.config.worker
             || !clients.rounds.members().contains(to)
-            || self.draining;
+            || self.draining
+            // A Session on its way takes memory at both workers.
+            || self.ground.strain.pressure > MemoryPressure::None;
         if has_to_stay {
             return Err(MoveRefusal::Unready);
         }

@@ -59,7 +59,8 @@ pub struct MovedSession {
 pub enum MoveRefusal {
     /// There is no such Session here.
     Unknown,
-    /// It cannot go now: its Client is just connecting, it is on its way already, or too many are.
+    /// It cannot go now: its Client is just connecting, it is on its way already, too many are, or
+    /// memory is short.
     Unready,
     /// It has more subscriptions, or other things, than can go in one piece.
     TooLarge,

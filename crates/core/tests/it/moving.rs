@@ -5,7 +5,7 @@
 use std::num::NonZeroU16;
 
 use midge_codec::{Packet, ReasonCode};
-use midge_core::{Core, Limits, MoveRefusal, Usage};
+use midge_core::{Core, Limits, MemoryPressure, MoveRefusal, Usage};
 
 use crate::node::{Conn, Node, Setup};
 use crate::packets::{connect, options, persistent, publish, pubrel, will, with_alias};
@@ -264,7 +264,7 @@ fn what_ends_a_connection_while_its_session_moves_ends_it_at_the_new_worker() {
 
 #[test]
 fn who_cannot_go_stays() {
-    let mut node = node(&["s", "a"]);
+    let mut node = node(&["s", "a", "b"]);
     let s = node.connect("s");
     let a = node.connect("a");
     let evict = |node: &mut Node, client: &str, to: usize| {
@@ -282,6 +282,14 @@ fn who_cannot_go_stays() {
     assert_eq!(evict(&mut node, "s", 1), Err(MoveRefusal::TooLarge));
     let _ = node.open_data_stream(a);
     assert_eq!(evict(&mut node, "a", 1), Err(MoveRefusal::Unready));
+    let _b = node.connect("b");
+    let press = |node: &mut Node, pressure| {
+        node.call(0, |core: &mut Core, turn| core.set_memory_pressure(pressure, turn));
+    };
+    press(&mut node, MemoryPressure::High);
+    assert_eq!(evict(&mut node, "b", 1), Err(MoveRefusal::Unready));
+    press(&mut node, MemoryPressure::None);
+    assert_eq!(evict(&mut node, "b", 1), Ok(()));
 }
 
 /// What the other workers remember of a Session that has moved goes with it.
