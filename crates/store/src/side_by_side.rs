@@ -14,31 +14,39 @@ pub(crate) fn parts<T>(things: &[T], count: NonZeroUsize) -> Vec<&[T]> {
 /// Calls `run` with each part, each on a thread of its own, and returns the results in the order of
 /// the parts. One of them is done by the thread that asks, and so are those for which the system
 /// has no thread.
-pub(crate) fn side_by_side<T: Send, R: Send>(parts: Vec<T>, run: impl Fn(T) -> R + Sync) -> Vec<R> {
+pub(crate) fn side_by_side<T: Copy + Send, R: Send>(
+    parts: &[T],
+    run: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    run_on_threads(parts, run, new_thread)
+}
+
+fn run_on_threads<T: Copy + Send, R: Send>(
+    parts: &[T],
+    run: impl Fn(T) -> R + Sync,
+    new_thread: impl Fn() -> thread::Builder,
+) -> Vec<R> {
     let run = &run;
-    let mut parts = parts.into_iter().map(Some).collect::<Vec<_>>();
     thread::scope(|scope| {
-        let (own, others) = match &mut parts[..] {
-            [] => return Vec::new(),
-            [own, others @ ..] => (own, others),
+        let Some((&own, others)) = parts.split_first() else {
+            return Vec::new();
         };
-        let begun: Vec<_> = others
-            .iter_mut()
-            .map(|part| {
-                let thread = thread::Builder::new().name("midge-open".into());
-                thread.spawn_scoped(scope, move || part.take().map(run))
-            })
-            .collect();
-        let mut results: Vec<_> = own.take().map(run).into_iter().collect();
-        for thread in begun {
-            match thread.map(thread::ScopedJoinHandle::join) {
-                Ok(Ok(result)) => results.extend(result),
+        let begin = |&part: &T| (part, new_thread().spawn_scoped(scope, move || run(part)));
+        let begun: Vec<_> = others.iter().map(begin).collect();
+        let mut results = vec![run(own)];
+        for (part, thread) in begun {
+            results.push(match thread.map(thread::ScopedJoinHandle::join) {
+                Ok(Ok(result)) => result,
                 Ok(Err(panic)) => resume_unwind(panic),
-                Err(_) => {}
-            }
+                Err(_) => run(part),
+            });
         }
         results
     })
+}
+
+fn new_thread() -> thread::Builder {
+    thread::Builder::new().name("midge-open".into())
 }
 
 /// How many results may wait until it is their turn.
@@ -57,8 +65,7 @@ pub(crate) fn in_order<T: Sync, R: Send, E>(
     thread::scope(|scope| {
         let begin = |helper| {
             let (sender, receiver) = sync_channel(AHEAD_MAX);
-            let thread = thread::Builder::new().name("midge-open".into());
-            let begun = thread.spawn_scoped(scope, move || {
+            let begun = new_thread().spawn_scoped(scope, move || {
                 let mut own = things.iter().skip(helper).step_by(helpers);
                 // After an error, nobody wants the others.
                 let _ = own.try_for_each(|thing| sender.send(run(thing)));
@@ -79,14 +86,14 @@ pub(crate) fn in_order<T: Sync, R: Send, E>(
 mod tests {
     use std::num::NonZeroUsize;
 
-    use super::{in_order, parts, side_by_side};
+    use super::{in_order, new_thread, parts, run_on_threads, side_by_side};
 
     #[test]
     fn results_come_in_order_whatever_the_number_of_threads() {
         let things: Vec<u32> = (0..100).collect();
         for threads in 1..6 {
             let threads = NonZeroUsize::new(threads).unwrap();
-            let doubled = side_by_side(parts(&things, threads), |part| {
+            let doubled = side_by_side(&parts(&things, threads), |part| {
                 part.iter().map(|thing| 2 * thing).collect::<Vec<_>>()
             });
             let mut taken = Vec::new();
@@ -99,5 +106,14 @@ mod tests {
             assert_eq!((ended, taken.len()), (Err("enough"), 61));
         }
         assert!(parts::<u32>(&[], NonZeroUsize::MIN).is_empty());
+    }
+
+    #[test]
+    fn parts_for_which_there_is_no_thread_are_done_by_the_one_that_asks() {
+        let without_thread = || new_thread().stack_size(1 << 60);
+        assert!(without_thread().spawn(|| ()).is_err());
+        let things: Vec<u32> = (0..100).collect();
+        let parts = parts(&things, NonZeroUsize::new(4).unwrap());
+        assert_eq!(run_on_threads(&parts, <[u32]>::to_vec, without_thread).concat(), things);
     }
 }

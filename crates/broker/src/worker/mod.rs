@@ -364,8 +364,8 @@ impl Worker {
 
     pub(crate) fn look(&mut self) {
         self.has_looked = true;
-        // One look finds a bounded number of sockets.
-        for _ in 0..=self.sockets.len() / Poller::EVENTS {
+        // One look finds a bounded number of sockets, and listeners are among them.
+        for _ in 0..=self.sockets.len() / Poller::EVENTS + 1 {
             if let Err(error) = self.poller.wait(Some(Duration::ZERO)) {
                 log::error!("worker {}: looking at sockets failed: {error}", self.id.index());
                 break;
@@ -439,7 +439,8 @@ impl Worker {
         for readiness in self.poller.ready() {
             let Readiness { number, readable, ends, writable } = readiness;
             let Some(socket) = self.sockets.get(number) else {
-                self.callers.extend(readiness.listener());
+                let caller = readiness.listener().filter(|it| !self.callers.contains(it));
+                self.callers.extend(caller);
                 continue;
             };
             if readable {

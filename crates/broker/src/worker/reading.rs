@@ -92,10 +92,6 @@ impl Worker {
     /// Takes a new connection, which has so many milliseconds for its CONNECT.
     pub(crate) fn open(&mut self, arrival: Arrival, deadline_ms: u32) {
         let Arrival { mut stream, terms, opened, is_turned_away, bytes } = arrival;
-        // Its listener may have gone while the connection came or was handed over.
-        if self.stage != Stage::Running || terms.place.is_removed() {
-            return self.count_closed(is_turned_away);
-        }
         let opening = Opening {
             listener: Some(terms.place.number),
             connect_deadline_ms: Some(deadline_ms),
@@ -105,14 +101,20 @@ impl Worker {
             durability: terms.durability,
         };
         let id = self.core.open_connection(opening, self.turn.now);
+        // Its listener may have gone while the connection came or was handed over.
+        if self.stage != Stage::Running || terms.place.is_removed() {
+            self.core.handle_closed(id, &mut self.turn);
+            return self.count_closed(is_turned_away);
+        }
         if let Err(error) = self.poller.register(&mut stream, id.slot()) {
             log::error!("{}: cannot watch the connection: {error}", stream.address());
             self.core.handle_closed(id, &mut self.turn);
             return self.count_closed(is_turned_away);
         }
-        // The poller reports what has come or comes, in the order in which it came: behind what has
-        // come on older connections. But of one that was handed over, a CONNECT was read already,
-        // and must be handled after those that came before it.
+        // The poller reports what has come or comes, mostly behind what has come on older
+        // connections; in any case a CONNECT waits until the old connection of its Client was read.
+        // But of one that was handed over, a CONNECT was read already, and must be handled after
+        // those that came before it.
         let is_postponed = !bytes.is_empty();
         let (is_readable, is_queued) = (is_postponed, is_postponed);
         let socket = Socket { is_readable, is_queued, ..Socket::new(id, stream, terms, opened) };
@@ -583,11 +585,12 @@ impl Worker {
             return Handover::Gone;
         };
         self.end_reservation(&socket.reservation);
-        self.core.forget_connection(id);
         if self.poller.deregister(&mut socket.stream).is_err() {
+            self.core.handle_closed(id, &mut self.turn);
             self.count_closed(false);
             return Handover::Gone;
         }
+        self.core.forget_connection(id);
         self.count_handed_over(owner);
         self.node.inboxes[owner.index()].send(Letter::HandedOver {
             stream: socket.stream,

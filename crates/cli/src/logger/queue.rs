@@ -40,6 +40,14 @@ struct State {
 /// Formats the line that says how many lines were left out.
 type TellLeftOut = Box<dyn Fn(u64) -> String + Send>;
 
+impl State {
+    /// Whether a line of this level may wait until the writer has rested. What may come last is
+    /// written without delay, and so is what would soon find no room.
+    fn may_wait(&self, level: Level) -> bool {
+        self.is_resting && level > Level::Warn && self.bytes < Queue::CHUNK
+    }
+}
+
 impl Queue {
     /// How many bytes of lines may wait to be written.
     const BYTES_MAX: usize = 1 << 20;
@@ -87,9 +95,7 @@ impl Queue {
         }
         state.bytes += line.len();
         state.lines.push_back(line);
-        // What may come last is written without delay.
-        let may_wait = state.is_resting && level > Level::Warn;
-        let wakes = !state.is_writing && !may_wait;
+        let wakes = !state.is_writing && !state.may_wait(level);
         drop(state);
         if wakes {
             self.come.notify_one();
@@ -184,7 +190,7 @@ mod tests {
 
     use log::Level;
 
-    use super::Queue;
+    use super::{Queue, State};
 
     const LINE: &str = "a line of a log that is as long as lines are\n";
 
@@ -239,6 +245,15 @@ mod tests {
         let shortest = (0..50).map(|_| takes(Level::Warn)).min();
         assert!(shortest < Some(Queue::REST / 2), "{shortest:?}");
         drop(reader);
+    }
+
+    #[test]
+    fn the_writer_rests_only_while_little_comes() {
+        let state = |bytes| State { is_resting: true, bytes, ..State::default() };
+        assert!(state(Queue::CHUNK - 1).may_wait(Level::Info));
+        assert!(!state(Queue::CHUNK).may_wait(Level::Info), "or the queue would be full soon");
+        assert!(!state(1).may_wait(Level::Warn));
+        assert!(!State::default().may_wait(Level::Info), "nobody looks at the queue otherwise");
     }
 
     #[test]

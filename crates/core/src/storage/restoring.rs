@@ -116,7 +116,8 @@ impl Core {
         for worker in self.ground.other_workers() {
             turn.fx.to_workers[worker.index()].reserve(announced);
         }
-        let of_others = announced * (workers - 1);
+        // Where there are many workers, their filters are often the same, and need no room twice.
+        let of_others = (announced * (workers - 1)).min(subscriptions);
         self.ground.tree.reserve(subscriptions, of_others + of_others / 64);
         let is_retained = |kept: &&(u64, Kept, Message)| kept.1 == Kept::Retained;
         self.router.retained.reserve(recovered.kept.iter().filter(is_retained).count());

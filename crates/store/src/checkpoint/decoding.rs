@@ -73,9 +73,9 @@ struct KeptMessages {
 struct Loading {
     index: Index,
     position: Option<Location>,
-    /// How long all sections of owners are, and all of kept messages.
-    owners_bytes: usize,
-    kept_bytes: usize,
+    /// How many sections of owners there are, and of kept messages.
+    owners_sections: usize,
+    kept_sections: usize,
 }
 
 /// Decodes checkpoint `number`. If any of it is damaged, nothing of it is used.
@@ -93,20 +93,18 @@ pub(crate) fn decode(
             Err(bad) => break Err(bad),
         }
     };
-    let bytes_of = |kind| {
-        let all = sections.iter().filter(|section| section.kind == kind);
-        all.map(|section| section.body.len()).sum()
+    let count = |kind| sections.iter().filter(|section| section.kind == kind).count();
+    let mut loading = Loading {
+        index: Index::new(),
+        position: None,
+        owners_sections: count(OWNERS),
+        kept_sections: count(KEPT),
     };
-    let (owners_bytes, kept_bytes) = (bytes_of(OWNERS), bytes_of(KEPT));
-    let mut loading = Loading { index: Index::new(), position: None, owners_bytes, kept_bytes };
     in_order(
         &sections,
         readers,
-        |section| Ok((section.body.len(), section.check(number)?)),
-        |checked: Result<_, NotUsable>| {
-            let (len, checked) = checked?;
-            loading.take(len, checked)
-        },
+        |section| section.check(number),
+        |checked: Result<_, NotUsable>| loading.take(checked?),
     )?;
     check_end(number, end?, &sections)?;
     reader.finish()?;
@@ -183,23 +181,24 @@ impl<'a> Section<'a> {
 }
 
 impl Loading {
-    /// Takes the next section, whose body has this length.
-    fn take(&mut self, len: usize, section: Checked<'_>) -> Result<(), NotUsable> {
+    /// Takes the next section.
+    fn take(&mut self, section: Checked<'_>) -> Result<(), NotUsable> {
         match section {
-            Checked::Owners(owners) => self.take_owners(len, owners),
+            Checked::Owners(owners) => self.take_owners(owners),
             Checked::Kept(kept) => {
-                self.take_kept(len, kept);
+                self.take_kept(kept);
                 Ok(())
             }
             Checked::Other(kind, body) => self.take_other(kind, body),
         }
     }
 
-    fn take_owners(&mut self, len: usize, owners: Owners) -> Result<(), NotUsable> {
+    fn take_owners(&mut self, owners: Owners) -> Result<(), NotUsable> {
         let Owners { entries, queued, held } = owners;
         let index = &mut self.index;
         if index.owners.is_empty() {
-            index.owners.reserve(expected(entries.len(), len, self.owners_bytes));
+            // Sections are about as long as each other, and one with a long queue has few owners.
+            index.owners.reserve(entries.len() * self.owners_sections);
         }
         index.holdings.hold_all(&held);
         index.queued += queued;
@@ -213,10 +212,10 @@ impl Loading {
         Ok(())
     }
 
-    fn take_kept(&mut self, len: usize, kept: KeptMessages) {
+    fn take_kept(&mut self, kept: KeptMessages) {
         let index = &mut self.index;
         if index.kept.is_empty() {
-            index.kept.reserve(expected(kept.entries.len(), len, self.kept_bytes));
+            index.kept.reserve(kept.entries.len() * self.kept_sections);
         }
         index.holdings.hold_all(&kept.held);
         for (number, entry) in kept.entries {
@@ -247,12 +246,6 @@ impl Loading {
         }
         Ok(Loaded { index, position })
     }
-}
-
-/// Returns how many entries are to be expected in all sections if `entries` take `bytes`.
-fn expected(entries: usize, bytes: usize, all_bytes: usize) -> usize {
-    let all = entries as u128 * all_bytes as u128 / bytes.max(1) as u128;
-    usize::try_from(all).unwrap_or(entries)
 }
 
 impl Owners {

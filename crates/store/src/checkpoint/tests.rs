@@ -173,3 +173,21 @@ fn after_a_failed_sync_of_a_checkpoint_nothing_is_accepted() {
     assert!(matches!(engine.sync(), Err(StoreError::Fatal(_))));
     assert!(matches!(engine.close(), Err(StoreError::Fatal(_))));
 }
+
+#[test]
+fn one_long_queue_takes_no_room_for_owners_that_are_not_there() {
+    let mut index = Index::new();
+    for number in 1..=20_000 {
+        index.set_head(Owner::Session(number), held(64));
+    }
+    let entry = index.owners.get_mut(&Owner::Session(20_000)).unwrap();
+    for sequence in 0..300_000_u32 {
+        let places = Some(Places::inline(at(64 + 200 * (sequence % 1000))));
+        let flags = Flags::default();
+        entry.queue_mut().push(Entry { sequence: sequence.into(), places, size: 5, flags });
+    }
+    let bytes = encode(4, at(1_000_000), &index);
+    let loaded = decoding::decode(4, &bytes, NonZeroUsize::MIN).ok().unwrap();
+    assert_eq!(loaded.index.owners.len(), 20_000);
+    assert!(loaded.index.owners.capacity() < 60_000, "{}", loaded.index.owners.capacity());
+}

@@ -27,7 +27,7 @@ pub(super) fn read(index: &Index, journal: &Journal, readers: NonZeroUsize) -> K
     let mut known: Vec<_> =
         index.kept.iter().map(|(number, kept)| (kept.places.record, *number, kept)).collect();
     known.sort_unstable_by_key(|(record, _, _)| *record);
-    let found = side_by_side(parts(&known, readers), |known| read_part(known, journal));
+    let found = side_by_side(&parts(&known, readers), |known| read_part(known, journal));
     drop(known);
     let mut all = KeptMessages::default();
     all.messages.reserve_exact(found.iter().map(|part| part.messages.len()).sum());

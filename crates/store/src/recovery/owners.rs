@@ -89,7 +89,7 @@ pub(super) fn read(index: &Index, journal: &Journal, readers: NonZeroUsize) -> O
         _ => None,
     }));
     known.sort_unstable_by_key(|known| known.head);
-    let found = side_by_side(parts(&known, readers), |known| read_part(known, journal.reader()));
+    let found = side_by_side(&parts(&known, readers), |known| read_part(known, journal.reader()));
     drop(known);
     let mut owners = Owners::default();
     let (mut unfinished, mut lost) = (Vec::new(), Vec::new());
@@ -187,7 +187,7 @@ fn finish(
         needed.extend(records.map(|(nth, held)| Needed { place: held.place, session, nth }));
     }
     needed.sort_unstable_by_key(|needed| needed.place);
-    let read = side_by_side(parts(&needed, readers), |needed| {
+    let read = side_by_side(&parts(&needed, readers), |needed| {
         let mut reader = journal.reader();
         let read = needed.iter().map(|&needed| {
             let record = reader.read(needed.place).map(|(tag, body)| (tag, body.into()));
