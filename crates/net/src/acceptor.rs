@@ -144,7 +144,8 @@ impl<F: FnMut() -> Option<usize>> Porter<F> {
             let watcher = (self.every_second)();
             // Where descriptors are short, this thread tries again, and no poller comes in vain.
             self.entrance.watch_by(watcher.filter(|_| !is_short), &self.watchers);
-            let wait = if is_busy { Duration::ZERO } else { Duration::from_secs(1) };
+            // Who waited for a descriptor is not reported again.
+            let wait = if is_busy || is_short { Duration::ZERO } else { Duration::from_secs(1) };
             if let Err(error) = self.poll.poll(&mut events, Some(wait))
                 && error.kind() != io::ErrorKind::Interrupted
             {

@@ -5,9 +5,10 @@
 //! accepted where it is going to be read needs no second thread. This module must never wait on
 //! behalf of a poller: if the listeners are held, the thread accepts instead.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Interest, Registry, Token, Waker};
 
@@ -33,6 +34,8 @@ pub(crate) struct Door {
     pub(crate) reception: Reception,
     /// Which poller watches it; `None`: the thread does.
     watcher: Option<usize>,
+    /// When the log was last told that it cannot accept.
+    failure_told: Cell<Option<Instant>>,
 }
 
 /// Those who can watch listeners.
@@ -148,9 +151,21 @@ fn token(watcher: Option<usize>, number: usize) -> Token {
 }
 
 impl Door {
+    const FAILURE_INTERVAL: Duration = Duration::from_secs(1);
+
     /// Makes a door of a listener that the thread watches.
     pub(crate) fn new(number: usize, listener: Listener, reception: Reception) -> Self {
-        Self { number, listener, reception, watcher: None }
+        Self { number, listener, reception, watcher: None, failure_told: Cell::new(None) }
+    }
+
+    /// Logs why nobody can be accepted, once a second.
+    fn tell_failure(&self, error: &io::Error, now: Instant) {
+        let told = self.failure_told.get();
+        if told.is_none_or(|told| now.duration_since(told) >= Self::FAILURE_INTERVAL) {
+            self.failure_told.set(Some(now));
+            let address = self.listener.local_address();
+            log::error!("cannot accept a connection on {address}: {error}");
+        }
     }
 
     /// Accepts up to `count` connections that wait.
@@ -173,8 +188,7 @@ impl Door {
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
                     ) => {}
                 Err(error) => {
-                    let address = listener.local_address();
-                    log::error!("cannot accept a connection on {address}: {error}");
+                    self.tell_failure(&error, opened);
                     return Waiting::NoDescriptor;
                 }
             }
