@@ -14,7 +14,7 @@ use midge_core::{
     NodeBudget, Policy, SharedStrategy, TopicRules, WorkerId,
 };
 use midge_net::{Listen, ListenError, ListenerAddress, Listeners, Poller, Watcher};
-use midge_store::{OpenError, Opened};
+use midge_store::OpenError;
 
 use crate::clock::{Clock, Clocks, MachineClocks};
 use crate::directory::Directory;
@@ -33,7 +33,7 @@ use crate::placement::Placement;
 use crate::program::publish_window::PublishWindow;
 use crate::pulse::Pulse;
 use crate::random;
-use crate::storage::recovery::{self, Restored};
+use crate::storage::recovery::{Restored, restore};
 use crate::storage::{self, OnFailure, Order, Orders, Storage, StoreThread};
 use crate::watch::Watch;
 use crate::worker::{Node, WaysIn, Worker, WorkerParts};
@@ -429,14 +429,15 @@ impl BrokerBuilder {
         let orders = self.storage.is_some().then(|| Arc::new(Orders::new(share.orders)));
         let limit = self.limits.memory_bytes_max;
         let gauge = MemoryGauge::new(limit, own_bytes, count, self.allocator);
-        let memory = (Arc::new(gauge), Arc::new(Unfinished::new(share.unfinished)));
+        let unfinished = Arc::new(Unfinished::new(share.unfinished));
+        let memory = Memory { gauge: Arc::new(gauge), unfinished };
         let (addresses, control) = (bound.addresses(), bound.control());
         let listeners = Arc::new(BrokerListeners::new(
             &self.limits,
             settings.into_iter().zip(addresses.clone()).collect(),
             control,
             Arc::clone(&inboxes),
-            Arc::clone(&memory.1),
+            Arc::clone(&memory.unfinished),
         ));
         let publish_window = PublishWindow::new(self.publish_bytes_max.min(share.published));
         let [seed] = random::words()?;
@@ -465,23 +466,30 @@ impl BrokerBuilder {
         });
         let watchers = pollers.iter().map(Poller::watcher).collect::<Result<_, _>>()?;
         let ways_in = WaysIn { entrance: bound.entrance(), passing_on };
-        let parts = (orders.as_ref(), &memory, &share, &bell, &ways_in);
-        let clock = self.start_workers(pollers, &inboxes, parts, &mut broker)?;
+        let parts = Parts {
+            inboxes: &inboxes,
+            orders: orders.as_ref(),
+            memory: &memory,
+            share: &share,
+            bell: &bell,
+            ways_in: &ways_in,
+        };
+        let clock = self.start_workers(pollers, &parts, &mut broker)?;
         let pulse = Pulse::new(clock, inboxes, orders);
         let own_topics = self.own_topics_interval;
-        let own_topics = own_topics.map(|it| OwnTopics::start(broker.handle(), it, (bell, rings)));
+        let own_topics = own_topics.map(|it| OwnTopics::start(broker.handle(), it, bell, rings));
         broker._own_topics = own_topics.transpose()?;
-        start_listeners(bound, &listeners, watchers, ways_in.passing_on, (pulse, memory))?;
+        start_listeners(bound, &listeners, watchers, ways_in.passing_on, pulse, memory)?;
         Ok(broker)
     }
 
     fn start_workers(
         &self,
         pollers: Vec<Poller>,
-        inboxes: &Arc<[Arc<Inbox>]>,
-        (orders, memory, share, bell, ways_in): Parts<'_>,
+        parts: &Parts<'_>,
         broker: &mut Broker,
     ) -> Result<Clock, StartError> {
+        let &Parts { inboxes, orders, memory, share, bell, ways_in } = parts;
         let [random_seed] = random::words()?;
         let seed = self.seed.unwrap_or(random_seed);
         let count = pollers.len();
@@ -514,12 +522,12 @@ impl BrokerBuilder {
             cores.push(Core::new(config(WorkerId::new(index), random::words()?)));
         }
         if let (Some(storage), Some(orders)) = (&self.storage, orders) {
-            let place = (seed, directory.as_deref());
             // The processors of the workers have nothing to do yet.
             let readers = NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN);
             let opened = storage.open(&self.limits, readers, clock.first_reading())?;
             clock = clock.going_on_from(opened.now);
-            let restored = restore(storage, opened, &mut cores, place, &clock)?;
+            let restored =
+                restore(&storage.place, opened, &mut cores, seed, directory.as_deref(), &clock)?;
             let thread = self.start_store(storage, restored, &clock, inboxes, orders)?;
             broker.store = Some((Arc::clone(orders), thread, storage.place.to_string()));
         }
@@ -532,8 +540,8 @@ impl BrokerBuilder {
             on_failure: Arc::clone(&self.on_failure),
             events: Arc::clone(&broker.handle.events),
             clock: clock.clone(),
-            memory: Arc::clone(&memory.0),
-            unfinished: Arc::clone(&memory.1),
+            memory: Arc::clone(&memory.gauge),
+            unfinished: Arc::clone(&memory.unfinished),
             publish_window: Arc::clone(&broker.handle.publish_window),
             ways_in: ways_in.clone(),
         };
@@ -608,11 +616,12 @@ fn start_listeners(
     listeners: &BrokerListeners,
     watchers: Vec<Watcher>,
     passing_on: Arc<PassingOn>,
-    (pulse, memory): (Pulse, Memory),
+    pulse: Pulse,
+    memory: Memory,
 ) -> Result<(), StartError> {
     let (inboxes, beyond) = (Arc::clone(&passing_on.inboxes), Arc::clone(&passing_on.beyond));
     let control = Arc::clone(&listeners.control);
-    let mut watch = Watch::new(memory, inboxes, control, beyond, pulse);
+    let mut watch = Watch::new(memory.gauge, memory.unfinished, inboxes, control, beyond, pulse);
     let by_thread = Arc::clone(&passing_on);
     let every_second = move || {
         watch.look();
@@ -630,23 +639,20 @@ fn policy(hook: Option<&Arc<GuardedHook>>) -> Arc<dyn Policy> {
     }
 }
 
-/// What all workers of a broker get beside their inboxes.
-type Parts<'p> = (Option<&'p Arc<Orders>>, &'p Memory, &'p Share, &'p Bell, &'p WaysIn);
+/// What all workers of a broker get.
+struct Parts<'p> {
+    inboxes: &'p Arc<[Arc<Inbox>]>,
+    orders: Option<&'p Arc<Orders>>,
+    memory: &'p Memory,
+    share: &'p Share,
+    bell: &'p Bell,
+    ways_in: &'p WaysIn,
+}
 
 /// The two things that look after memory.
-type Memory = (Arc<MemoryGauge>, Arc<Unfinished>);
-
-/// Gives the cores the Sessions and messages that the store has kept.
-fn restore(
-    storage: &Storage,
-    opened: Opened,
-    cores: &mut [Core],
-    place: (u64, Option<&Directory>),
-    clock: &Clock,
-) -> Result<Restored, OpenError> {
-    let Opened { engine, recovered, report, .. } = opened;
-    storage::log_report(&storage.place, &recovered, &report);
-    recovery::restore(cores, engine, recovered, place, clock)
+struct Memory {
+    gauge: Arc<MemoryGauge>,
+    unfinished: Arc<Unfinished>,
 }
 
 fn new_inbox(poller: &Poller, let_in: &Arc<AtomicUsize>, full_bytes: usize) -> Arc<Inbox> {

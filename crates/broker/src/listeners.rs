@@ -221,7 +221,7 @@ impl BrokerListeners {
                 &present
             }
         };
-        let plan = self.plan((&before, &running.limits), wanted, &limits)?;
+        let plan = self.plan(&before, &running.limits, wanted, &limits)?;
         let listeners = running.listeners.as_mut();
         let stopped = || io::Error::other("the broker has stopped");
         let listeners = listeners.ok_or_else(stopped)?;
@@ -244,7 +244,7 @@ impl BrokerListeners {
             self.send_to_all(|| Letter::EndListener(Arc::clone(place)));
         }
         for (number, error) in failed {
-            keep_socket(&mut listed, &mut changes, &before, (number, &error));
+            keep_socket(&mut listed, &mut changes, &before, number, &error);
         }
         *self.listed() = listed;
         running.limits = limits;
@@ -254,7 +254,8 @@ impl BrokerListeners {
 
     fn plan(
         &self,
-        (before, limits_before): (&[Listed], &Limits),
+        before: &[Listed],
+        limits_before: &Limits,
         wanted: &[ListenerSettings],
         limits: &Limits,
     ) -> Result<Plan, ListenError> {
@@ -372,7 +373,8 @@ fn keep_socket(
     listed: &mut [Listed],
     changes: &mut Vec<ListenerChange>,
     before: &[Listed],
-    (number, reason): (usize, &BindError),
+    number: usize,
+    reason: &BindError,
 ) {
     let is_it = |listener: &Listener| usize::from(listener.number) == number;
     let old = before.iter().find(|it| is_it(&it.listener));
@@ -482,7 +484,7 @@ mod tests {
             let wanted = listener(0o666, connections_max);
             let mut listed = [Listed::new(wanted.clone())];
             let mut changes = vec![ListenerChange::Changed(wanted)];
-            keep_socket(&mut listed, &mut changes, &before, (3, &error));
+            keep_socket(&mut listed, &mut changes, &before, 3, &error);
             let expected = listener(0o600, connections_max).settings;
             assert_eq!(listed[0].listener.settings, expected);
             let Some(ListenerChange::SocketStays { listener, .. }) = changes.pop() else {

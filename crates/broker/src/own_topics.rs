@@ -65,7 +65,8 @@ impl OwnTopics {
     pub(crate) fn start(
         handle: BrokerHandle,
         interval: Duration,
-        (bell, rings): (Bell, Receiver<()>),
+        bell: Bell,
+        rings: Receiver<()>,
     ) -> io::Result<Self> {
         let has_ended = Arc::new(AtomicBool::new(false));
         let mut schedule =

@@ -37,7 +37,8 @@ impl Watch {
     const INTERVAL: Duration = Duration::from_secs(1);
 
     pub(crate) fn new(
-        (memory, unfinished): (Arc<MemoryGauge>, Arc<Unfinished>),
+        memory: Arc<MemoryGauge>,
+        unfinished: Arc<Unfinished>,
         inboxes: Arc<[Arc<Inbox>]>,
         listeners: Arc<ListenerControl>,
         beyond: Arc<AtomicU64>,

@@ -66,7 +66,8 @@ impl Core {
                 self.subscriptions.handle_fence_passed(
                     &mut self.router,
                     &mut self.ground,
-                    (from, ticket),
+                    from,
+                    ticket,
                     turn,
                 );
             }

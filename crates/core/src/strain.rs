@@ -208,8 +208,8 @@ impl Core {
                     self.end_for_memory(id, turn);
                 }
                 Who::Group(id) => {
-                    let (ground, most) = (&mut self.ground, (left, operations_left));
-                    let operations = self.router.shared.shed(ground, id, most, turn);
+                    let (shared, ground) = (&mut self.router.shared, &mut self.ground);
+                    let operations = shared.shed(ground, id, left, operations_left, turn);
                     operations_left = operations_left.saturating_sub(operations);
                 }
             }

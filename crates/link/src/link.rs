@@ -207,8 +207,8 @@ impl Link {
             peer.owes_answer |= frame.kind != Kind::End;
             return;
         }
-        let progress = (frame.taken, frame.kept);
-        if let Some(number) = peer.sending.note_progress(progress, now_ms, settings) {
+        let sending = &mut peer.sending;
+        if let Some(number) = sending.note_progress(frame.taken, frame.kept, now_ms, settings) {
             events.push_back(Event::Acknowledged(number));
         }
         peer.owes_answer |= matches!(frame.kind, Kind::Hello | Kind::Payload { .. });

@@ -104,7 +104,8 @@ impl Sending {
     /// if that is news. What it cannot know is ignored.
     pub(crate) fn note_progress(
         &mut self,
-        (taken, kept): (u64, u64),
+        taken: u64,
+        kept: u64,
         now_ms: u64,
         settings: &Settings,
     ) -> Option<u64> {

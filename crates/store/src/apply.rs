@@ -136,11 +136,11 @@ impl Engine {
     }
 
     fn apply_finished(&mut self, run: Run) {
-        self.apply_run(run, Queue::finish, (finished::TAG, run::TAG_FINISHED));
+        self.apply_run(run, Queue::finish, finished::TAG, run::TAG_FINISHED);
     }
 
     fn apply_taken(&mut self, run: Run) {
-        self.apply_run(run, Queue::take, (taken::TAG, run::TAG_TAKEN));
+        self.apply_run(run, Queue::take, taken::TAG, run::TAG_TAKEN);
     }
 
     /// Applies `end` to the messages of a run. The tags are those of the records for one message
@@ -149,7 +149,8 @@ impl Engine {
         &mut self,
         run: Run,
         end: impl Fn(&mut Queue, u64) -> Option<Entry>,
-        (single, several): (u8, u8),
+        single: u8,
+        several: u8,
     ) {
         let mut sequences = run.sequences();
         while !sequences.is_empty() {

@@ -169,7 +169,8 @@ impl SessionMessage {
     /// Makes the message of a PUBLISH.
     pub(crate) fn new(
         message: Message,
-        (retain, is_again): (bool, bool),
+        retain: bool,
+        is_again: bool,
         delivery: Option<SessionDelivery>,
         line: Line,
     ) -> Self {

@@ -2,13 +2,14 @@
 
 use std::thread;
 
-use midge_core::{Core, Event, Recovered, Turn, WorkerId};
-use midge_store::{Engine, OpenError};
+use midge_core::{Core, Event, Turn, WorkerId};
+use midge_store::{Engine, OpenError, Opened};
 
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
 use crate::program::guard::note_thread;
+use crate::storage::{Place, log_report};
 use crate::subscription_log::log_subscribed;
 
 /// A store whose contents the cores have taken over.
@@ -22,12 +23,15 @@ pub(crate) struct Restored {
 /// Afterwards, the outcome of the last run is durable; otherwise another start could come to a
 /// different outcome.
 pub(crate) fn restore(
+    place: &Place,
+    opened: Opened,
     cores: &mut [Core],
-    engine: Engine,
-    recovered: Recovered,
-    (seed, directory): (u64, Option<&Directory>),
+    seed: u64,
+    directory: Option<&Directory>,
     clock: &Clock,
 ) -> Result<Restored, OpenError> {
+    let Opened { engine, recovered, report, .. } = opened;
+    log_report(place, &recovered, &report);
     let now = clock.now();
     let count = cores.len();
     let mut restored = Restored { engine, applied: vec![0; count] };

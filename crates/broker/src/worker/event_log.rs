@@ -46,8 +46,8 @@ impl Worker {
             | Event::Disconnected { client: None, .. }
                 if !self.log_limit.allows(self.turn.now) => {}
             Event::Refused { connection, client_id, user_name, reason_code, detail } => {
-                let who = (&**client_id, user_name.as_deref());
-                self.log_refused(*connection, who, *reason_code, detail);
+                let user_name = user_name.as_deref();
+                self.log_refused(*connection, client_id, user_name, *reason_code, detail);
             }
             Event::Disconnected { connection, client, reason } => {
                 self.log_disconnected(*connection, client.as_deref(), reason);
@@ -113,7 +113,8 @@ impl Worker {
     fn log_refused(
         &mut self,
         id: ConnectionId,
-        (client_id, user_name): (&str, Option<&str>),
+        client_id: &str,
+        user_name: Option<&str>,
         code: ReasonCode,
         detail: &str,
     ) {

@@ -286,10 +286,9 @@ impl Worker {
             },
             publisher: Arc::new(Identity::new("".into(), None)),
         });
-        let flags = (publish.retain, publish.dup);
         let line = resident.line.clone();
         let delivery = publish.packet_id.map(|packet_id| resident.note_delivery(packet_id));
-        let received = SessionMessage::new(message, flags, delivery, line);
+        let received = SessionMessage::new(message, publish.retain, publish.dup, delivery, line);
         if publish.packet_id.is_some() {
             // The window of the Session bounds these.
             resident.queue.push_bounded_otherwise(received);

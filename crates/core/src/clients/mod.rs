@@ -38,6 +38,7 @@ use crate::boundary::turn::Turn;
 use crate::clients::crossings::Crossings;
 use crate::clients::drops::Party;
 use crate::clients::expiring::Sweeps;
+use crate::clients::tracing::publish_line;
 use crate::clients::writing::want_flush;
 use crate::config::CoreConfig;
 use crate::connection::Connection;
@@ -95,6 +96,12 @@ pub(crate) struct Grant<'a> {
     pub(crate) retain: bool,
     pub(crate) identifiers: &'a [NonZeroU32],
     pub(crate) group: Option<GroupId>,
+}
+
+/// A message that is to be sent, and its name in the store, if it is kept there.
+struct Outbound {
+    delivery: Delivery,
+    sequence: Option<NonZeroU64>,
 }
 
 impl Clients {
@@ -274,8 +281,9 @@ impl Clients {
         let is_connected = session.attached().is_some();
         let outgoing = session.make_outgoing(extent);
         if let Some(way) = way.filter(|&way| outgoing.may_send_at_once(None, way)) {
-            let delivery = (delivery_of(publication, grant, qos), None);
-            return self.transmit(slot, way.stream, publication, grant, delivery, turn);
+            let outbound =
+                Outbound { delivery: delivery_of(publication, grant, qos), sequence: None };
+            return self.transmit(slot, way.stream, publication, grant, outbound, turn);
         }
         if outgoing.check_room(publication.size(), &self.limits).is_err() {
             self.make_room(slot, publication.size(), turn)?;
@@ -318,8 +326,8 @@ impl Clients {
         let mut sent = Ok(());
         match way.filter(|&way| !exactly_once && outgoing.may_send_at_once(Some(sequence), way)) {
             Some(Way { stream, .. }) => {
-                let delivery = (delivery, Some(sequence));
-                sent = self.transmit(slot, stream, publication, grant, delivery, turn);
+                let outbound = Outbound { delivery, sequence: Some(sequence) };
+                sent = self.transmit(slot, stream, publication, grant, outbound, turn);
                 if sent.is_err() {
                     let sequence = sequence.get();
                     self.rounds.keep(StoreOp::Finished { owner, sequence });
@@ -379,7 +387,8 @@ impl Clients {
             }
             sent
         } else {
-            self.transmit(slot, id, &publication, &grant, (delivery, sequence), turn)
+            let outbound = Outbound { delivery, sequence };
+            self.transmit(slot, id, &publication, &grant, outbound, turn)
         };
         if let Err(reason) = sent {
             self.note_drop(Party::Receiver(slot), publication.topic, reason, turn);
@@ -568,9 +577,10 @@ impl Clients {
         id: ConnectionId,
         publication: &Publication<'_>,
         grant: &Grant<'_>,
-        (delivery, sequence): (Delivery, Option<NonZeroU64>),
+        outbound: Outbound,
         turn: &mut Turn,
     ) -> Result<(), DropReason> {
+        let Outbound { delivery, sequence } = outbound;
         let form = if self.connections[id.slot()].is_local() {
             None
         } else {
@@ -648,9 +658,10 @@ impl Clients {
         self.counters.delivered(publication.payload.len());
         want_flush(connection, turn);
         if self.traces {
-            let (sent, bytes) = ((qos, grant.retain), form.encoded_len(&passed));
             let packet_id = form.packet_id.map(PacketIdentifier::get);
-            self.trace_publish(id, publication, sent, packet_id, bytes, turn);
+            let bytes = form.encoded_len(&passed);
+            let line = publish_line(publication, qos, grant.retain, packet_id, bytes);
+            self.trace(id, line, turn);
         }
         Ok(())
     }

@@ -55,7 +55,8 @@ impl Clients {
     /// the control stream.
     pub(crate) fn stream_or_control(
         &mut self,
-        (stream, control): (ConnectionId, ConnectionId),
+        stream: ConnectionId,
+        control: ConnectionId,
     ) -> ConnectionId {
         let is_open = self.connection(stream).is_some_and(|stream| !stream.is_closing());
         if is_open { stream } else { control }

@@ -32,26 +32,23 @@ impl Clients {
             turn.fx.traced.push(TracedPacket { connection: to, client, line });
         }
     }
+}
 
-    /// Like `trace`, for a PUBLISH.
-    #[cold]
-    pub(crate) fn trace_publish(
-        &self,
-        to: ConnectionId,
-        publication: &Publication<'_>,
-        (qos, retain): (QoS, bool),
-        packet_id: Option<u16>,
-        bytes: usize,
-        turn: &mut Turn,
-    ) {
-        let line = PacketLine {
-            packet_type: Some(PacketType::Publish),
-            packet_id,
-            topic: Some(publication.topic.into()),
-            published: Some((qos, retain)),
-            reason_code: None,
-            bytes,
-        };
-        self.trace(to, line, turn);
+/// Returns the line of a PUBLISH.
+#[cold]
+pub(crate) fn publish_line(
+    publication: &Publication<'_>,
+    qos: QoS,
+    retain: bool,
+    packet_id: Option<u16>,
+    bytes: usize,
+) -> PacketLine {
+    PacketLine {
+        packet_type: Some(PacketType::Publish),
+        packet_id,
+        topic: Some(publication.topic.into()),
+        published: Some((qos, retain)),
+        reason_code: None,
+        bytes,
     }
 }

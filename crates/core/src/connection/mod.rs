@@ -213,10 +213,17 @@ impl Phase {
     }
 }
 
+/// Who a Client says it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimed<'c> {
+    pub(crate) client_id: &'c str,
+    pub(crate) user_name: Option<&'c str>,
+}
+
 impl PendingConnect {
-    /// Who the Client says it is: its Client Identifier and its User Name.
-    pub(crate) fn who(&self) -> (&str, Option<&str>) {
-        (&self.client_id, self.user_name.as_deref())
+    /// Returns who the Client says it is.
+    pub(crate) fn who(&self) -> Claimed<'_> {
+        Claimed { client_id: &self.client_id, user_name: self.user_name.as_deref() }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::base::identity::{ConnectionId, Identity, SessionSlot, Source};
 use crate::base::timers::Timer;
 use crate::boundary::effects::{AuthAnswer, AuthRequest, DisconnectReason, EnhancedStep, User};
 use crate::boundary::turn::Turn;
+use crate::connection::Claimed;
 use crate::connection::Phase;
 use crate::conversation::admitting::has_more;
 use crate::conversation::connect::Authenticated;
@@ -78,7 +79,7 @@ impl Core {
         let (client_id, user_name) = (pending.client_id.clone(), pending.user_name.clone());
         if has_more(&auth.user_properties, self.ground.config.limits.user_properties_max) {
             let (code, detail) = (ReasonCode::QuotaExceeded, "too many User Properties");
-            let who = (&*client_id, user_name.as_deref());
+            let who = Claimed { client_id: &client_id, user_name: user_name.as_deref() };
             return self.refuse_connect(id, who, code, detail, turn);
         }
         let same_method = method.is_some() && auth.authentication_method == method.as_deref();

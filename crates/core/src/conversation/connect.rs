@@ -16,6 +16,7 @@ use crate::base::message::{Attributes, Publication};
 use crate::base::timers::Timer;
 use crate::boundary::effects::{AuthRequest, DisconnectReason, EnhancedStep, Event, User};
 use crate::boundary::turn::Turn;
+use crate::connection::Claimed;
 use crate::connection::Connection;
 use crate::connection::accepted::AcceptedConnect;
 use crate::connection::capabilities::{Capabilities, Refusal};
@@ -66,7 +67,7 @@ impl Core {
                 .and_then(|()| self.check_memory(id, connect)),
         };
         if let Err((reason_code, detail)) = checked {
-            let who = (connect.client_id, connect.user_name);
+            let who = Claimed { client_id: connect.client_id, user_name: connect.user_name };
             return self.refuse_connect(id, who, reason_code, detail, turn);
         }
         let pending = self.pending_connect(connect);
@@ -115,7 +116,8 @@ impl Core {
         let bad_identifier = reason_code == ReasonCode::ClientIdentifierNotValid;
         if version == ProtocolVersion::V5 || unsupported || bad_identifier {
             let client_id = Connect::client_id_in(input).unwrap_or_default();
-            self.refuse_connect(id, (client_id, None), reason_code, &detail, turn);
+            let who = Claimed { client_id, user_name: None };
+            self.refuse_connect(id, who, reason_code, &detail, turn);
         } else {
             // 3.x has no return code for a malformed CONNECT: it is closed without a CONNACK.
             let reason = DisconnectReason::ProtocolViolation { reason_code, detail };
@@ -126,7 +128,7 @@ impl Core {
     pub(crate) fn refuse_connect(
         &mut self,
         id: ConnectionId,
-        (client_id, user_name): (&str, Option<&str>),
+        who: Claimed<'_>,
         reason_code: ReasonCode,
         detail: &str,
         turn: &mut Turn,
@@ -145,8 +147,8 @@ impl Core {
         self.ground.clients.send(id, &Packet::ConnAck(Box::new(packet)), turn);
         turn.fx.events.push(Event::Refused {
             connection: id,
-            client_id: client_id.into(),
-            user_name: user_name.map(Into::into),
+            client_id: who.client_id.into(),
+            user_name: who.user_name.map(Into::into),
             reason_code,
             detail: detail.into(),
         });

@@ -14,7 +14,9 @@ use crate::boundary::turn::Turn;
 use crate::clients::drops::Party;
 use crate::connection::{Connection, Phase};
 use crate::core::Core;
+use crate::remains::Undelivered;
 use crate::session::{NEVER_EXPIRES, Session, Will};
+use crate::subscribe::subscribing::Holder;
 use crate::topics::destination::Destination;
 
 impl Core {
@@ -219,7 +221,7 @@ impl Core {
             &mut self.subscriptions,
             &mut self.router,
             &mut self.ground,
-            (id, slot),
+            Holder { session: id, slot },
             subscriptions,
             turn,
         );
@@ -270,14 +272,8 @@ impl Core {
             let deliveries = outgoing.take_queued_of_groups(round, is_confirmed);
             let (owner, client) = (session.owner(), Arc::clone(session.identity()));
             let session = self.ground.clients.session_id(slot);
-            self.remains.pass_on(
-                &mut self.router,
-                &mut self.ground,
-                client,
-                (session, owner),
-                deliveries,
-                turn,
-            );
+            let undelivered = Undelivered::new(client, session, owner, deliveries);
+            self.remains.pass_on(&mut self.router, &mut self.ground, undelivered, turn);
         }
     }
 
@@ -288,16 +284,10 @@ impl Core {
         };
         let rounds = &self.ground.clients.rounds;
         let is_confirmed = |round| rounds.is_confirmed(round);
-        let undelivered = outgoing.take_undelivered(rounds.open_round(), is_confirmed);
+        let deliveries = outgoing.take_undelivered(rounds.open_round(), is_confirmed);
         let client = Arc::clone(session.identity());
-        self.remains.pass_on(
-            &mut self.router,
-            &mut self.ground,
-            client,
-            (id, session.owner()),
-            undelivered,
-            turn,
-        );
+        let undelivered = Undelivered::new(client, id, session.owner(), deliveries);
+        self.remains.pass_on(&mut self.router, &mut self.ground, undelivered, turn);
     }
 
     pub(crate) fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {

@@ -338,7 +338,8 @@ impl Core {
         &mut self,
         from: WorkerId,
         session: SessionId,
-        (to, online): (WorkerId, bool),
+        to: WorkerId,
+        online: bool,
         turn: &mut Turn,
     ) {
         let own = self.ground.config.worker;

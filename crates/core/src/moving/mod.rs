@@ -183,7 +183,7 @@ impl Core {
             MovePeer::Prepared { ticket } => self.note_prepared(ticket),
             MovePeer::CallOff { session } => self.handle_call_off(session, turn),
             MovePeer::Switch { session, to, online } => {
-                self.switch_for(from, session, (to, online), turn);
+                self.switch_for(from, session, to, online, turn);
             }
             MovePeer::Switched { session } => self.note_switched(session, from),
             MovePeer::Over { session } => self.ground.clients.crossings.forget(session),

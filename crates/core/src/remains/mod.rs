@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
-use crate::base::identity::{Identity, SessionId, SessionSlot};
+use crate::base::identity::{Identity, SessionId};
 use crate::base::work::Work;
 use crate::boundary::store_records::{Owner, StoreOp};
 use crate::boundary::turn::Turn;
@@ -28,6 +28,7 @@ use crate::route::Router;
 use crate::session::Subscribed;
 use crate::session::own_filters::{IntoOwnFilters, OwnFilters};
 use crate::subscribe::Subscriptions;
+use crate::subscribe::subscribing::Holder;
 
 /// What is left of the Sessions of one worker that have ended.
 #[derive(Debug)]
@@ -43,16 +44,14 @@ pub(crate) struct Remains {
 /// The subscriptions of a Session that has ended.
 #[derive(Debug)]
 struct Leaving {
-    /// The id that the Session had.
-    session: SessionId,
-    /// Its slot, which is kept until nothing refers to it any more.
-    slot: SessionSlot,
+    /// The Session, whose slot is kept until nothing refers to it any more.
+    holder: Holder,
     subscriptions: IntoOwnFilters,
 }
 
 /// Messages that waited for a Session that has ended or whose Client has gone.
 #[derive(Debug)]
-struct Undelivered {
+pub(crate) struct Undelivered {
     client: Arc<Identity>,
     session: SessionId,
     /// The name under which the store keeps them, if it keeps the Session.
@@ -61,6 +60,17 @@ struct Undelivered {
     deliveries: VecDeque<(Option<NonZeroU64>, Delivery)>,
     /// The size of their messages, in total.
     bytes: usize,
+}
+
+impl Undelivered {
+    pub(crate) fn new(
+        client: Arc<Identity>,
+        session: SessionId,
+        owner: Option<Owner>,
+        deliveries: Vec<(Option<NonZeroU64>, Delivery)>,
+    ) -> Self {
+        Self { client, session, owner, deliveries: deliveries.into(), bytes: 0 }
+    }
 }
 
 impl Default for Remains {
@@ -111,18 +121,17 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        (session, slot): (SessionId, SessionSlot),
+        holder: Holder,
         mut taken: OwnFilters,
         turn: &mut Turn,
     ) {
         if taken.len() > self.left {
-            let ended = (session, slot);
-            self.end_exclusive(subscriptions, router, ground, ended, &mut taken, turn);
+            self.end_exclusive(subscriptions, router, ground, holder, &mut taken, turn);
         }
-        let mut leaving = Leaving { session, slot, subscriptions: taken.into_iter() };
+        let mut leaving = Leaving { holder, subscriptions: taken.into_iter() };
         let count = self.left;
         if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
-            ground.clients.vacate(slot);
+            ground.clients.vacate(holder.slot);
         } else {
             self.leaving.push_back(leaving);
         }
@@ -134,13 +143,13 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        session: (SessionId, SessionSlot),
+        holder: Holder,
         taken: &mut OwnFilters,
         turn: &mut Turn,
     ) {
         ground.work.add(taken.len() / Work::SUBSCRIPTIONS);
         for ended in taken.take_exclusive().take(Self::PER_TURN) {
-            self.end_subscription(subscriptions, router, ground, session, &ended, turn);
+            self.end_subscription(subscriptions, router, ground, holder, &ended, turn);
         }
     }
 
@@ -154,10 +163,10 @@ impl Remains {
         count: usize,
         turn: &mut Turn,
     ) -> bool {
-        let Leaving { session, slot, subscriptions: left } = leaving;
-        let session = (*session, *slot);
+        let Leaving { holder, subscriptions: left } = leaving;
+        let holder = *holder;
         for ended in left.take(count) {
-            self.end_subscription(subscriptions, router, ground, session, &ended, turn);
+            self.end_subscription(subscriptions, router, ground, holder, &ended, turn);
         }
         left.len() == 0
     }
@@ -167,14 +176,14 @@ impl Remains {
         subscriptions: &mut Subscriptions,
         router: &mut Router,
         ground: &mut Ground,
-        session: (SessionId, SessionSlot),
+        holder: Holder,
         (key, subscribed): &(Box<str>, Subscribed),
         turn: &mut Turn,
     ) {
         ground.work.add(1);
         self.left = self.left.saturating_sub(1);
-        router.retained.drop_request(session.0, key, turn);
-        subscriptions.free_subscription(router, ground, session, key, &subscribed.kind, turn);
+        router.retained.drop_request(holder.session, key, turn);
+        subscriptions.free_subscription(router, ground, holder, key, &subscribed.kind, turn);
     }
 
     /// Passes what waited for a Session to other members of its shared subscriptions
@@ -184,14 +193,10 @@ impl Remains {
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
-        client: Arc<Identity>,
-        (session, owner): (SessionId, Option<Owner>),
-        deliveries: Vec<(Option<NonZeroU64>, Delivery)>,
+        mut undelivered: Undelivered,
         turn: &mut Turn,
     ) {
-        let deliveries = deliveries.into();
-        let mut undelivered = Undelivered { client, session, owner, deliveries, bytes: 0 };
-        let count = if owner.is_some() { usize::MAX } else { self.left };
+        let count = if undelivered.owner.is_some() { usize::MAX } else { self.left };
         self.pass_on_some(router, ground, &mut undelivered, count, turn);
         if !undelivered.deliveries.is_empty() {
             let sizes = undelivered.deliveries.iter().map(|(_, delivery)| delivery.message.size());
@@ -250,7 +255,7 @@ impl Remains {
             let count = self.left.min(Self::SLICE);
             if let Some(mut leaving) = self.leaving.pop_front() {
                 if self.end_some(subscriptions, router, ground, &mut leaving, count, turn) {
-                    ground.clients.vacate(leaving.slot);
+                    ground.clients.vacate(leaving.holder.slot);
                 } else {
                     self.leaving.push_back(leaving);
                 }

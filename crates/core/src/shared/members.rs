@@ -42,7 +42,8 @@ impl Members {
         strategy: SharedStrategy,
         any_state: bool,
         barred: &[SessionId],
-        (random, seed): (&mut Random, u64),
+        random: &mut Random,
+        seed: u64,
     ) -> Option<usize> {
         let is_eligible =
             |member: &Member| (any_state || member.online) && !barred.contains(&member.session);

@@ -509,13 +509,12 @@ impl Shared {
         let is_home = id.home == ground.config.worker;
         let members = self.groups.members(id)?;
         ground.work.add(members.list.len() / Work::MEMBERS);
-        let source = (&mut self.random, seed);
+        let random = &mut self.random;
         let chosen =
-            members.choose(publication, strategy, false, barred, source).or_else(|| {
-                let source = (&mut self.random, seed);
+            members.choose(publication, strategy, false, barred, random, seed).or_else(|| {
                 let waits = is_home && publication.attributes.qos > QoS::AtMostOnce;
                 if waits && !keeps_backlog {
-                    members.choose(publication, strategy, true, barred, source)
+                    members.choose(publication, strategy, true, barred, random, seed)
                 } else {
                     None
                 }

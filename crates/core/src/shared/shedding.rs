@@ -16,7 +16,8 @@ impl Shared {
         &mut self,
         ground: &mut Ground,
         id: GroupId,
-        (bytes, count_max): (usize, usize),
+        bytes: usize,
+        count_max: usize,
         turn: &mut Turn,
     ) -> usize {
         let Some(group) = self.groups.get(id).filter(|_| count_max > 0) else {

@@ -74,7 +74,8 @@ impl Subscriptions {
         subscribe: PendingSubscribe,
         turn: &mut Turn,
     ) {
-        let id = ground.clients.stream_or_control(subscribe.streams());
+        let (stream, control) = subscribe.streams();
+        let id = ground.clients.stream_or_control(stream, control);
         if let Some(packet_id) = subscribe.packet_id() {
             if ground.clients.connection(id).is_none() {
                 return;
@@ -102,7 +103,8 @@ impl Subscriptions {
         unsubscribe: &PendingSubscribe,
         turn: &mut Turn,
     ) {
-        let id = ground.clients.stream_or_control(unsubscribe.streams());
+        let (stream, control) = unsubscribe.streams();
+        let id = ground.clients.stream_or_control(stream, control);
         let is_there = ground.clients.connection(id).is_some();
         if let Some(packet_id) = unsubscribe.packet_id().filter(|_| is_there) {
             let packet = answer_packet(unsubscribe.answer(), packet_id, unsubscribe.reason_codes());

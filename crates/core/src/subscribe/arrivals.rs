@@ -14,7 +14,8 @@ impl Subscriptions {
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
-        (by, ticket): (WorkerId, Ticket),
+        by: WorkerId,
+        ticket: Ticket,
         turn: &mut Turn,
     ) {
         for ticket in ground.pending.pass_fence(by, ticket, turn) {

@@ -33,6 +33,13 @@ pub(crate) struct Asking {
     pub(crate) identifier: Option<NonZeroU32>,
 }
 
+/// A Session that has a subscription, or had it: its name, and the slot that the tree knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder {
+    pub(crate) session: SessionId,
+    pub(crate) slot: SessionSlot,
+}
+
 /// Which filter of which pending SUBSCRIBE.
 #[derive(Clone, Copy, Debug)]
 struct Position {
@@ -399,11 +406,12 @@ impl Subscriptions {
         &mut self,
         router: &mut Router,
         ground: &mut Ground,
-        (session, slot): (SessionId, SessionSlot),
+        holder: Holder,
         key: &str,
         kind: &SubscriptionKind,
         turn: &mut Turn,
     ) {
+        let Holder { session, slot } = holder;
         match *kind {
             SubscriptionKind::Plain => self.remove_from_tree(ground, slot, key, turn),
             SubscriptionKind::Exclusive => {

@@ -12,6 +12,7 @@ use crate::boundary::turn::Turn;
 use crate::ground::Ground;
 use crate::route::Router;
 use crate::subscribe::slices::{ManyFilters, Task};
+use crate::subscribe::subscribing::Holder;
 use crate::subscribe::{Subscriptions, Unanswerable};
 use crate::topics::filter_request::FilterRequest;
 use crate::topics::rewrite::TopicRules;
@@ -154,8 +155,8 @@ impl Subscriptions {
                 turn.fx.send(home, leave.into());
             }
             _ => {
-                let kind = &subscribed.kind;
-                self.free_subscription(router, ground, (session, slot), key, kind, turn);
+                let (holder, kind) = (Holder { session, slot }, &subscribed.kind);
+                self.free_subscription(router, ground, holder, key, kind, turn);
             }
         }
         ground.clients.forget_subscription(slot, key);

@@ -74,7 +74,8 @@ impl Claims {
     /// Claims the ShareName and Topic Filter of a shared subscription, in the same way.
     pub(crate) fn group(
         &mut self,
-        (name, filter): (&str, &str),
+        name: &str,
+        filter: &str,
         group: u64,
         supersedes: Option<u64>,
         line: LineNumber,

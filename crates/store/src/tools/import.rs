@@ -316,7 +316,7 @@ impl Importer {
         line::check_text("filter", &filter)?;
         storable::check_group(&name, &filter)
             .map_err(|why| format!("\"filter\" {filter:?} of {name:?}: {why}; {CORRECT}"))?;
-        self.claims.group((&name, &filter), number, supersedes, self.imported.lines)?;
+        self.claims.group(&name, &filter, number, supersedes, self.imported.lines)?;
         self.imported.groups += 1;
         self.engine.apply_op(&StoreOp::Group(GroupRecord { number, name, filter }));
         Ok(())
