@@ -623,11 +623,11 @@ fn start_listeners(
     let control = Arc::clone(&listeners.control);
     let mut watch = Watch::new(memory.gauge, memory.unfinished, inboxes, control, beyond, pulse);
     let by_thread = Arc::clone(&passing_on);
-    let every_second = move || {
+    let before_each_wait = move || {
         watch.look();
         passing_on.watcher()
     };
-    let running = bound.start(watchers, move |it| by_thread.pass_on(it), every_second)?;
+    let running = bound.start(watchers, move |it| by_thread.pass_on(it), before_each_wait)?;
     Ok(listeners.run(running)?)
 }
 

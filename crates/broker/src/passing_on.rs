@@ -27,7 +27,7 @@ pub(crate) struct PassingOn {
 }
 
 impl PassingOn {
-    /// Gives a connection to a worker that no worker has accepted.
+    /// Gives a connection that no worker has accepted to one.
     pub(crate) fn pass_on(&self, accepted: Accepted) {
         if let Some((worker, newcomer)) = self.place(accepted, None) {
             self.send(worker, newcomer);

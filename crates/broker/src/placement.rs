@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 /// How Clients are placed on the workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
-    /// Each new Client on the worker with the fewest, or with hardly more, where it stays.
+    /// Each new Client on the worker with the fewest connections, or with hardly more, where it
+    /// stays.
     Even,
     /// All on one worker while the load is low; a busy worker gives Clients away.
     #[default]
@@ -44,8 +45,9 @@ pub(crate) enum Advice {
 /// What a worker remembers from one look to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Placing {
-    /// For how many looks in a row it was busy, and all of them together were not.
+    /// Looks in a row at which it was busy.
     busy_looks: u32,
+    /// Looks in a row at which all workers together were calm.
     calm_looks: u32,
 }
 

@@ -33,7 +33,7 @@ impl Core {
             self.subscriptions.slices.bytes(),
             self.remains.bytes(),
             self.releases.bytes(),
-            clients.crossings.put_by().1,
+            clients.crossings.put_by_usage().1,
         ];
         parts.into_iter().fold(0, usize::saturating_add)
     }
@@ -48,7 +48,7 @@ impl Core {
     pub(crate) fn bytes_to_give_up(&self, session: &Session) -> usize {
         let outgoing = session.outgoing().map_or(0, Outgoing::bytes_in_memory);
         let connection =
-            session.attached_or_arriving().map_or(0, |id| self.ground.clients.connection_bytes(id));
+            session.attached_or_accepted().map_or(0, |id| self.ground.clients.connection_bytes(id));
         let rest = if session.is_stored() {
             0
         } else {

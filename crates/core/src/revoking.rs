@@ -130,7 +130,7 @@ impl Core {
     ) -> Option<(SessionId, Vec<Box<str>>)> {
         let session = self.ground.clients.session(slot);
         let id = self.ground.clients.session_id(slot);
-        if let Some(connection) = session.attached_or_arriving()
+        if let Some(connection) = session.attached_or_accepted()
             && !self.ground.clients.policy.may_stay(session.identity())
         {
             let code = ReasonCode::NotAuthorized;
@@ -148,7 +148,7 @@ impl Core {
     fn judge_subscription(&mut self, session: SessionId, filter: &str, turn: &mut Turn) {
         let slot = self.ground.clients.slot_of(session);
         // The next worker of a Session that is about to leave judges it, too.
-        let Some(slot) = slot.filter(|&slot| !self.ground.clients.is_leaving(slot)) else {
+        let Some(slot) = slot.filter(|&slot| !self.ground.clients.is_switching(slot)) else {
             return;
         };
         let session = self.ground.clients.session(slot);

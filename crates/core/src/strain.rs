@@ -223,9 +223,9 @@ impl Core {
         // Of a Session in the store, only what its connection has can be given up.
         let sessions = clients
             .all_sessions()
-            .filter(|(_, it)| !it.is_stored() || it.attached_or_arriving().is_some());
+            .filter(|(_, it)| !it.is_stored() || it.attached_or_accepted().is_some());
         // One that is about to leave is another worker's.
-        let sessions = sessions.filter(|&(slot, _)| !clients.is_leaving(slot));
+        let sessions = sessions.filter(|&(slot, _)| !clients.is_switching(slot));
         let sessions = sessions.map(|(slot, session): (SessionSlot, &Session)| Offender {
             bytes: self.bytes_to_give_up(session) + session.attached().map_or(0, unfinished),
             who: Who::Session(slot),
@@ -249,7 +249,7 @@ impl Core {
     fn give_up(&mut self, slot: SessionSlot, turn: &mut Turn) {
         self.ground.clients.counters.limits_exceeded += 1;
         let session = self.ground.clients.session_id(slot);
-        if let Some(id) = self.ground.clients.session(slot).attached_or_arriving() {
+        if let Some(id) = self.ground.clients.session(slot).attached_or_accepted() {
             self.end_for_memory(id, turn);
         }
         // What is in the store takes no memory once nobody is connected.

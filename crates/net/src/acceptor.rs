@@ -56,7 +56,7 @@ struct Porter<F> {
     entrance: Arc<Entrance>,
     watchers: Watchers,
     pass_on: PassOn,
-    every_second: F,
+    before_each_wait: F,
     stops: Arc<AtomicBool>,
 }
 
@@ -67,9 +67,9 @@ const PAUSE_WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 impl Acceptor {
     /// Starts the thread, without listeners. `pass_on` gets every connection that it accepts, with
-    /// its listener's number. `every_second` is called on the thread each time before it waits for
-    /// connections, at least about once a second, for work that needs a clock outside the workers;
-    /// it says which of the pollers watches the listeners from then on, `None` for the thread.
+    /// its listener's number. `before_each_wait` is called on the thread each time before it waits
+    /// for connections, at least about once a second, for work that needs a clock outside the
+    /// workers; it says which of the pollers watches the listeners from then on, `None` for the thread.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Acceptor {
         entrance: Arc<Entrance>,
         pollers: Vec<Watcher>,
         pass_on: PassOn,
-        every_second: impl FnMut() -> Option<usize> + Send + 'static,
+        before_each_wait: impl FnMut() -> Option<usize> + Send + 'static,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
@@ -90,7 +90,7 @@ impl Acceptor {
             entrance: Arc::clone(&entrance),
             watchers,
             pass_on,
-            every_second,
+            before_each_wait,
             stops: Arc::clone(&stops),
         };
         let thread = thread::Builder::new().name("midge-accept".into());
@@ -141,7 +141,7 @@ impl<F: FnMut() -> Option<usize>> Porter<F> {
         let mut events = Events::with_capacity(64);
         let (mut is_busy, mut is_short) = (false, false);
         while !self.stops.load(Ordering::Acquire) {
-            let watcher = (self.every_second)();
+            let watcher = (self.before_each_wait)();
             // Where descriptors are short, this thread tries again, and no poller comes in vain.
             self.entrance.watch_by(watcher.filter(|_| !is_short), &self.watchers);
             // Who waited for a descriptor is not reported again.
@@ -155,7 +155,7 @@ impl<F: FnMut() -> Option<usize>> Porter<F> {
             // All of them each time, so that a listener that ran out of descriptors is tried
             // again.
             let waiting = self.entrance.accept_all(&self.pass_on);
-            is_short = waiting.contains(&Waiting::NoDescriptor);
+            is_short = waiting.contains(&Waiting::Failed);
             is_busy = waiting.contains(&Waiting::More);
             if is_short {
                 thread::sleep(PAUSE_WITHOUT_DESCRIPTORS);

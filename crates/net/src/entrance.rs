@@ -52,19 +52,19 @@ pub(crate) enum Waiting {
     Nobody,
     /// There may be more, but it is the turn of others.
     More,
-    /// The operating system had no descriptor for the next one.
-    NoDescriptor,
+    /// The next one could not be accepted, mostly for want of a descriptor.
+    Failed,
 }
 
 /// The token of all listeners that the thread watches: any event makes it look at all of them.
 pub(crate) const LISTENER: Token = Token(0);
 
 /// How many connections of one listener the thread accepts before it is the turn of others.
-const ACCEPTED_MAX: usize = 1024;
+const ACCEPTED_BY_THREAD_MAX: usize = 1024;
 
 impl Entrance {
     /// How many connections of one listener a poller's thread accepts at a time.
-    const ACCEPTED_AT_A_TIME_MAX: usize = 64;
+    const ACCEPTED_BY_WORKER_MAX: usize = 64;
 
     /// Accepts connections of a listener that a poller has reported
     /// ([`Readiness::listener`](crate::Readiness::listener)). Returns whether there may be more, so
@@ -82,10 +82,10 @@ impl Entrance {
         let Some(door) = doors.iter().find(|door| door.number == number) else {
             return false;
         };
-        match door.accept_some(Self::ACCEPTED_AT_A_TIME_MAX, take) {
+        match door.accept_some(Self::ACCEPTED_BY_WORKER_MAX, take) {
             Waiting::Nobody => false,
             Waiting::More => true,
-            Waiting::NoDescriptor => {
+            Waiting::Failed => {
                 // It tries again later.
                 self.wake_thread();
                 false
@@ -108,7 +108,8 @@ impl Entrance {
 
     /// Accepts from all listeners. Says of each what is left.
     pub(crate) fn accept_all(&self, pass_on: &PassOn) -> Vec<Waiting> {
-        let accept = |door: &Door| door.accept_some(ACCEPTED_MAX, |accepted| pass_on(accepted));
+        let accept =
+            |door: &Door| door.accept_some(ACCEPTED_BY_THREAD_MAX, |accepted| pass_on(accepted));
         self.lock().iter().map(accept).collect()
     }
 
@@ -189,7 +190,7 @@ impl Door {
                     ) => {}
                 Err(error) => {
                     self.tell_failure(&error, opened);
-                    return Waiting::NoDescriptor;
+                    return Waiting::Failed;
                 }
             }
         }

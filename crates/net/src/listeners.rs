@@ -130,9 +130,9 @@ impl Listeners {
 
     /// Starts to accept on all of them at once, so that a peer that is let in by one finds the
     /// others open, too. `pass_on` gets every connection that the acceptor's own thread accepts,
-    /// with its listener's number, and every connection of QUIC. `every_second` is called on that
-    /// thread, before it first waits for connections and then at least about once a second. It says
-    /// which of `pollers` watches the listeners of streams from then on, whose thread then accepts
+    /// with its listener's number, and every connection of QUIC. `before_each_wait` is called on
+    /// that thread, before it first waits for connections and then at least about once a second. It
+    /// says which of `pollers` watches the listeners of streams from then on, whose thread then accepts
     /// ([`Entrance::accept`]); `None`: the acceptor's thread does.
     ///
     /// # Errors
@@ -143,10 +143,11 @@ impl Listeners {
         self,
         pollers: Vec<Watcher>,
         pass_on: impl Fn(Accepted) + Send + Sync + 'static,
-        every_second: impl FnMut() -> Option<usize> + Send + 'static,
+        before_each_wait: impl FnMut() -> Option<usize> + Send + 'static,
     ) -> Result<RunningListeners, ListenError> {
         let pass_on: PassOn = Arc::new(pass_on);
-        let acceptor = Acceptor::start(self.entrance, pollers, Arc::clone(&pass_on), every_second)?;
+        let acceptor =
+            Acceptor::start(self.entrance, pollers, Arc::clone(&pass_on), before_each_wait)?;
         RunningListeners::start(self.bound, self.control, acceptor, pass_on)
     }
 }

@@ -29,7 +29,7 @@ const SLICE_BYTES: usize = 1 << 20;
 /// The checkpoints on the disk, and the one that is being written.
 pub(crate) struct Checkpoints {
     /// Those on the disk that count, oldest first: at most two.
-    pub(crate) kept: Vec<Kept>,
+    pub(crate) kept: Vec<CheckpointFile>,
     /// The number of the next checkpoint: none has had it or a larger one.
     pub(crate) next_number: u64,
     writing: Option<Writing>,
@@ -41,7 +41,7 @@ pub(crate) struct Checkpoints {
 
 /// A checkpoint on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct CheckpointFile {
     pub(crate) number: u64,
     pub(crate) bytes: u64,
     /// Where replay goes on after this checkpoint; absent if the file was not read.
@@ -61,7 +61,7 @@ struct Writing {
 }
 
 impl Checkpoints {
-    pub(crate) fn new(kept: Vec<Kept>, next_number: u64) -> Self {
+    pub(crate) fn new(kept: Vec<CheckpointFile>, next_number: u64) -> Self {
         Self { kept, next_number, writing: None, begun_at: 0, retry_at: 0 }
     }
 
@@ -186,7 +186,7 @@ impl Engine {
     fn finish_checkpoint(&mut self, writing: Writing) -> Result<(), StoreError> {
         let Writing { number, position, bytes, dead, leaving, .. } = writing;
         let kept = &mut self.checkpoints.kept;
-        kept.push(Kept { number, bytes: bytes.len() as u64, position: Some(position) });
+        kept.push(CheckpointFile { number, bytes: bytes.len() as u64, position: Some(position) });
         while kept.len() > 2 {
             let oldest = kept.remove(0);
             self.disk.remove(&name(oldest.number)).map_err(|error| fatal(oldest.number, &error))?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use midge_core::{Owner, Recovered, SubscriptionRecord, Timestamp, counted};
 
-use crate::checkpoint::{self, Checkpoints, Found, Kept};
+use crate::checkpoint::{self, CheckpointFile, Checkpoints, Found};
 use crate::clock::{Reading, moment_of};
 use crate::disk::Disk;
 use crate::engine::{Engine, Files, Options, reserve_bytes};
@@ -62,7 +62,7 @@ pub(crate) fn open(
     let newest = found.newest.take();
     let (mut index, position, kept) = match newest {
         Some((number, bytes, loaded)) => {
-            let kept = Kept { number, bytes, position: Some(loaded.position) };
+            let kept = CheckpointFile { number, bytes, position: Some(loaded.position) };
             (loaded.index, Some(loaded.position), Some(kept))
         }
         None => (Index::new(), None, None),
@@ -152,7 +152,7 @@ fn looking_back(at: Location, record: Record<'_>) -> Result<Record<'_>, BadRecor
 fn settle_checkpoints(
     disk: &dyn Disk,
     found: Found,
-    newest: Option<Kept>,
+    newest: Option<CheckpointFile>,
     now: Timestamp,
     report: &mut Report,
 ) -> Result<Checkpoints, OpenError> {
@@ -182,7 +182,7 @@ fn settle_checkpoints(
     let mut kept = Vec::new();
     for (place, (number, bytes)) in found.older.into_iter().rev().enumerate() {
         if place == 0 {
-            kept.push(Kept { number, bytes, position: None });
+            kept.push(CheckpointFile { number, bytes, position: None });
         } else {
             let file = checkpoint::name(number);
             io(&file, disk.remove(&file))?;

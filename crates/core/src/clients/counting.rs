@@ -12,9 +12,9 @@ use crate::session::Session;
 impl Clients {
     /// Counts a Session for a Client that is admitted now, unless the limit forbids it. If the
     /// Client has a Session, which may end, that one's count is taken over. The count is nobody's
-    /// until [`Clients::arrive`].
+    /// until [`Clients::accept`].
     #[must_use]
-    pub(crate) fn count_arriving(&mut self, client_id: &str) -> bool {
+    pub(crate) fn count_accepted(&mut self, client_id: &str) -> bool {
         if let Some(slot) = self.session_by_client_id(client_id) {
             self.session_mut(slot).set_counted(false);
             return true;
@@ -24,9 +24,9 @@ impl Clients {
     }
 
     /// Gives a Session, counted already, to a Network Connection whose CONNACK has not left yet.
-    pub(crate) fn arrive(&mut self, slot: SessionSlot, id: ConnectionId) {
+    pub(crate) fn accept(&mut self, slot: SessionSlot, id: ConnectionId) {
         let session = self.session_mut(slot);
-        session.arrive(id);
+        session.accept(id);
         session.set_counted(true);
     }
 

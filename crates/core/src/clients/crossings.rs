@@ -51,7 +51,7 @@ pub(crate) struct PutBy {
 /// The messages for one Session that has not arrived yet, in order. They are bounded as its queue
 /// and its output will be: what has no room here would find none there.
 #[derive(Debug, Default)]
-struct Aside {
+struct PutByQueue {
     messages: VecDeque<PutBy>,
     /// How many of them have QoS 1 or 2.
     acknowledged: usize,
@@ -60,7 +60,7 @@ struct Aside {
     unacknowledged_bytes: usize,
 }
 
-impl Aside {
+impl PutByQueue {
     fn check_room(&self, qos: QoS, bytes: usize, limits: &Limits) -> Result<(), DropReason> {
         if qos == QoS::AtMostOnce {
             let has_room = self.unacknowledged_bytes <= limits.output_bytes_max as usize;
@@ -103,13 +103,14 @@ pub(crate) enum RoutedFrom {
 
 #[derive(Debug)]
 enum Direction {
-    Leaving(Option<PostponedEnd>),
-    /// The Session is not here yet; `is_online`: its Client is connected, for all that is known.
-    /// Until its worker has said that it is not, it counts as connected: what is put by for a
-    /// Client that is absent is given back later, but nobody would hear that it is there after all.
+    /// The workers switch: the Session is about to leave.
+    Switching(Option<PostponedEnd>),
+    /// The Session is not here yet. `is_online`: its Client counts as connected until the old
+    /// worker says otherwise. A message given to an absent Client by mistake is given back, but nobody
+    /// would report a Client that is present.
     Arriving {
         is_online: bool,
-        put_by: Aside,
+        put_by: PutByQueue,
     },
     Arrived,
 }
@@ -144,10 +145,12 @@ pub(crate) struct Crossings {
     /// Sessions that have got a later edition of the broker's own topics, at their last worker.
     ahead: HashMap<SessionSlot, u64, foldhash::fast::FixedState>,
     /// How many messages were put by so far.
-    pushed: u64,
+    put_by_count: u64,
 }
 
 impl Crossing {
+    /// Whether what `from` has sent is for the other worker: while the Session leaves, what came
+    /// after that worker's moment; when it is coming or has come, what came before it.
     fn is_barred(&self, from: RoutedFrom, own: WorkerId) -> bool {
         let worker = match from {
             // A Session gets these at the worker where it is.
@@ -158,7 +161,7 @@ impl Crossing {
             RoutedFrom::Worker(worker) => worker,
         };
         let has_switched = self.switched.contains(worker);
-        matches!(self.direction, Direction::Leaving(_)) == has_switched
+        matches!(self.direction, Direction::Switching(_)) == has_switched
     }
 
     fn have_all_switched(&self, members: WorkerSet) -> bool {
@@ -178,7 +181,7 @@ impl Crossings {
 
     fn leaving(&self, slot: SessionSlot) -> bool {
         let crossing = self.by_slot.get(&slot);
-        crossing.is_some_and(|it| matches!(it.direction, Direction::Leaving(_)))
+        crossing.is_some_and(|it| matches!(it.direction, Direction::Switching(_)))
     }
 
     /// The edition of the broker's own topics that a Session is known to have got.
@@ -199,11 +202,11 @@ impl Crossings {
             }
             _ => None,
         });
-        (self.pushed, first.min().unwrap_or(self.pushed))
+        (self.put_by_count, first.min().unwrap_or(self.put_by_count))
     }
 
     /// How many messages wait for Sessions to arrive, and their bytes.
-    pub(crate) fn put_by(&self) -> (usize, usize) {
+    pub(crate) fn put_by_usage(&self) -> (usize, usize) {
         let all = self.by_slot.values().filter_map(|it| match &it.direction {
             Direction::Arriving { put_by, .. } => Some(&put_by.messages),
             _ => None,
@@ -238,13 +241,13 @@ impl Crossings {
 
     /// Begins to take what is for a Session that is to come into this slot.
     fn expect(&mut self, slot: SessionSlot, session: SessionId) {
-        let direction = Direction::Arriving { is_online: true, put_by: Aside::default() };
+        let direction = Direction::Arriving { is_online: true, put_by: PutByQueue::default() };
         self.by_slot.insert(slot, Crossing { session, direction, switched: WorkerSet::EMPTY });
     }
 
     /// The Session in this slot leaves: what this worker publishes from now on is not for it.
-    pub(crate) fn leave(&mut self, slot: SessionSlot, session: SessionId, own: WorkerId) {
-        let (direction, switched) = (Direction::Leaving(None), WorkerSet::one(own));
+    pub(crate) fn begin_switching(&mut self, slot: SessionSlot, session: SessionId, own: WorkerId) {
+        let (direction, switched) = (Direction::Switching(None), WorkerSet::one(own));
         self.by_slot.insert(slot, Crossing { session, direction, switched });
     }
 
@@ -266,7 +269,7 @@ impl Crossings {
     /// is to end, if it is.
     pub(crate) fn stay(&mut self, slot: SessionSlot) -> Option<PostponedEnd> {
         match self.by_slot.remove(&slot).map(|it| it.direction) {
-            Some(Direction::Leaving(ended)) => ended,
+            Some(Direction::Switching(ended)) => ended,
             _ => None,
         }
     }
@@ -357,7 +360,7 @@ impl Clients {
     /// Whether the Session in this slot is about to go to another worker, which decides about
     /// everything that happens to it from now on.
     #[inline]
-    pub(crate) fn is_leaving(&self, slot: SessionSlot) -> bool {
+    pub(crate) fn is_switching(&self, slot: SessionSlot) -> bool {
         !self.crossings.by_slot.is_empty() && self.crossings.leaving(slot)
     }
 
@@ -406,8 +409,8 @@ impl Clients {
         }
         let delivery = delivery_of(publication, grant, qos);
         let round = self.rounds.put_off(attributes.qos, attributes.durability);
-        self.crossings.pushed += 1;
-        let number = self.crossings.pushed;
+        self.crossings.put_by_count += 1;
+        let number = self.crossings.put_by_count;
         if let Some(round) = round {
             self.rounds.wait_for_arrival(round, number);
         }
@@ -480,7 +483,7 @@ impl Clients {
         self.crossings.adopted.remove(&name);
         self.crossings.ahead.remove(&slot);
         let ended = match self.crossings.by_slot.remove(&slot).map(|it| it.direction) {
-            Some(Direction::Leaving(ended)) => ended,
+            Some(Direction::Switching(ended)) => ended,
             _ => None,
         };
         Taken { session, connection, ended }
@@ -511,7 +514,7 @@ impl Clients {
             return false;
         };
         let crossing = self.crossings.by_slot.get_mut(&slot);
-        let Some(Direction::Leaving(ended)) = crossing.map(|it| &mut it.direction) else {
+        let Some(Direction::Switching(ended)) = crossing.map(|it| &mut it.direction) else {
             return false;
         };
         let is_lost = end.is_lost || ended.as_ref().is_some_and(|ended| ended.is_lost);
@@ -554,14 +557,14 @@ mod tests {
         };
         let publisher = Arc::new(Identity::new("p".into(), None));
         let message = Publication::new("t", &[], &[0; 99], attributes, &publisher).share();
-        let mut aside = Aside::default();
+        let mut queue = PutByQueue::default();
         loop {
-            if let Err(reason) = aside.check_room(qos, message.size(), limits) {
-                return (aside.messages.len(), reason);
+            if let Err(reason) = queue.check_room(qos, message.size(), limits) {
+                return (queue.messages.len(), reason);
             }
             let (message, identifiers) = (message.clone(), Identifiers::None);
             let delivery = Delivery { message, qos, retain: false, identifiers, group: None };
-            aside.push(PutBy { delivery, round: None, number: 1 });
+            queue.push(PutBy { delivery, round: None, number: 1 });
         }
     }
 

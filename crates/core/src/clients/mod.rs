@@ -347,7 +347,7 @@ impl Clients {
     /// Sends a Session what its window and its connection's output have room for: first what has to
     /// be sent again, then messages from its queue.
     pub(crate) fn pump(&mut self, slot: SessionSlot, turn: &mut Turn) {
-        if self.is_leaving(slot) {
+        if self.is_switching(slot) {
             return; // Its next worker goes on.
         }
         if let Some(id) = self.sessions[slot as usize].attached() {

@@ -130,7 +130,7 @@ impl Clients {
     /// Returns the Receive Maximum of the Client of a Session, also while its CONNACK waits; `None`
     /// if the Client is not there.
     pub(crate) fn receive_maximum_of(&self, slot: SessionSlot) -> Option<NonZeroU16> {
-        let id = self.sessions[slot as usize].attached_or_arriving();
+        let id = self.sessions[slot as usize].attached_or_accepted();
         let connection = id.and_then(|id| self.connection(id))?;
         NonZeroU16::new(connection.receive_maximum())
     }

@@ -20,7 +20,7 @@ impl Core {
     /// Returns the Network Connection of the Session with this Client Identifier, if it has one.
     pub fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
         let slot = self.ground.clients.session_by_client_id(client_id)?;
-        self.ground.clients.session(slot).attached_or_arriving()
+        self.ground.clients.session(slot).attached_or_accepted()
     }
 
     /// Returns the Client Identifier of a CONNECT whose authentication is not decided yet.
@@ -48,7 +48,7 @@ impl Core {
         data: Option<&'d [u8]>,
         turn: &mut Turn,
     ) -> Result<Terms<'d>, Refusal> {
-        if self.is_gone_soon(&identity.client_id, turn) {
+        if !self.call_off_move(&identity.client_id, turn) {
             // The driver lets such a CONNECT wait, so this one is not in order.
             return Err((ReasonCode::ServerBusy, "the session is on its way to another worker"));
         }
@@ -73,7 +73,7 @@ impl Core {
     /// Counts the Session of a Client that is admitted now. Sessions that are overdue end to make
     /// room for it.
     fn count_session(&mut self, identity: &Identity, turn: &mut Turn) -> Result<(), Refusal> {
-        while !self.ground.clients.count_arriving(&identity.client_id) {
+        while !self.ground.clients.count_accepted(&identity.client_id) {
             let Some(timer) = self.ground.timers.pop_due_of(Kind::Session, turn.now) else {
                 self.ground.clients.counters.limits_exceeded += 1;
                 return Err((ReasonCode::QuotaExceeded, "there are too many sessions"));

@@ -312,7 +312,7 @@ impl Core {
         let mut connack = Vec::new();
         let encoded = self.connack(pending, &terms, session_present).encode(version, &mut connack);
         debug_assert!(encoded.is_ok(), "its size was looked at");
-        self.ground.clients.arrive(slot, id);
+        self.ground.clients.accept(slot, id);
         let session = self.ground.clients.session_mut(slot);
         session.set_expiry_seconds(pending.session_expiry_interval.min(expiry_max));
         let will = pending.will.as_ref().map(|will| self.will_of(slot, will, durability));
@@ -468,7 +468,7 @@ impl Core {
         turn: &mut Turn,
     ) -> Option<SessionSlot> {
         let slot = self.ground.clients.session_by_client_id(&identity.client_id)?;
-        if let Some(old) = self.ground.clients.session(slot).attached_or_arriving() {
+        if let Some(old) = self.ground.clients.session(slot).attached_or_accepted() {
             self.ground.clients.counters.sessions_taken_over += 1;
             let code = Some(ReasonCode::SessionTakenOver);
             self.close(old, code, &DisconnectReason::TakenOver, turn);

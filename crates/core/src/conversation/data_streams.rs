@@ -38,7 +38,7 @@ impl Core {
         let Phase::Connected { session, .. } = *connection.phase() else {
             return None;
         };
-        if self.ground.clients.is_leaving(session) {
+        if self.ground.clients.is_switching(session) {
             return None; // The Session goes without it.
         }
         let id = self.ground.clients.add_data_stream(control, session, now)?;

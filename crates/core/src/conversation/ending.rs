@@ -292,7 +292,7 @@ impl Core {
 
     pub(crate) fn is_session(&self, slot: SessionSlot, generation: u32) -> bool {
         let clients = &self.ground.clients;
-        clients.is_generation(slot, generation) && !clients.is_leaving(slot)
+        clients.is_generation(slot, generation) && !clients.is_switching(slot)
     }
 
     /// Begins to shut down: admits no new Clients, and tells the connected ones to go (0x8B). Their
@@ -330,7 +330,7 @@ impl Core {
             + self.router.delayed.volatile_messages()
             + self.router.shared.groups.volatile_messages()
             + self.remains.messages()
-            + self.ground.clients.crossings.put_by().0;
+            + self.ground.clients.crossings.put_by_usage().0;
         self.ground.clients.note_drops(Party::Nobody, "", reason, on_the_way + others as u64, turn);
     }
 
@@ -351,7 +351,7 @@ impl Core {
         let Some(slot) = self.ground.clients.session_by_client_id(client_id) else {
             return false;
         };
-        let Some(id) = self.ground.clients.session(slot).attached_or_arriving() else {
+        let Some(id) = self.ground.clients.session(slot).attached_or_accepted() else {
             return false;
         };
         let reason = DisconnectReason::ByServer(reason_code);

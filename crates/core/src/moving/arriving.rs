@@ -119,6 +119,7 @@ impl Core {
         {
             want_flush(connection, turn);
         }
+        // Its Will and its expiry count from when it ended.
         let now = turn.now;
         turn.now = ended.as_ref().map_or(now, |ended| ended.at.min(now));
         let id = self.end_as_postponed(id, ended, turn);

@@ -22,7 +22,8 @@ impl Core {
     const LEAVING_MAX: usize = 64;
     /// The most subscriptions of a Session that leaves: they are moved in one turn.
     const LEAVING_SUBSCRIPTIONS_MAX: usize = 1_024;
-    /// How long a Session may take to come to rest. Its Client is served meanwhile.
+    /// How long a Session may take to come to rest. Its Client is read until only the store and
+    /// other workers are waited for.
     pub(super) const LEAVING_PATIENCE_MS: u64 = 5_000;
 
     /// Begins to give the Session of a Client to another worker, with its Network Connection if it
@@ -51,7 +52,7 @@ impl Core {
         }
         let connection = session.attached().and_then(|id| clients.connection(id));
         let has_to_stay = connection.is_some_and(Connection::has_to_stay)
-            || session.attached() != session.attached_or_arriving()
+            || session.attached() != session.attached_or_accepted()
             || clients.is_crossing(slot)
             || self.is_moving(client_id)
             || self.moves.leaving.len() >= Self::LEAVING_MAX
@@ -70,7 +71,19 @@ impl Core {
     /// Lets the Session of a Client stay that was to go, if that can still be done: its Client
     /// wants something that would otherwise have to wait. Returns false if it goes.
     pub fn call_off_move(&mut self, client_id: &str, turn: &mut Turn) -> bool {
-        !self.is_gone_soon(client_id, turn)
+        let Some(slot) = self.ground.clients.session_by_client_id(client_id) else {
+            return true;
+        };
+        let session = self.ground.clients.session_id(slot);
+        let Some(index) = self.moves.leaving.iter().position(|it| it.session == session) else {
+            return true;
+        };
+        if self.ground.clients.is_switching(slot) {
+            return false;
+        }
+        let leaving = self.moves.leaving.swap_remove(index);
+        self.call_off(&leaving, turn);
+        true
     }
 
     /// Takes a Session that has left. The driver first has the commits and the batches of this turn
@@ -123,24 +136,6 @@ impl Core {
         }
     }
 
-    /// Whether a Session will have gone by the time that something could be done for a CONNECT of
-    /// its Client. If it can still stay, it stays.
-    pub(crate) fn is_gone_soon(&mut self, client_id: &str, turn: &mut Turn) -> bool {
-        let Some(slot) = self.ground.clients.session_by_client_id(client_id) else {
-            return false;
-        };
-        let session = self.ground.clients.session_id(slot);
-        let Some(index) = self.moves.leaving.iter().position(|it| it.session == session) else {
-            return false;
-        };
-        if self.ground.clients.is_leaving(slot) {
-            return true;
-        }
-        let leaving = self.moves.leaving.swap_remove(index);
-        self.call_off(&leaving, turn);
-        false
-    }
-
     /// Goes on with the Sessions that are to leave.
     pub(crate) fn run_moves(&mut self, turn: &mut Turn) {
         if self.moves.leaving.is_empty() {
@@ -162,13 +157,13 @@ impl Core {
             self.call_off(leaving, turn); // it has ended
             return false;
         };
-        if let Stage::Switching { behind } = leaving.stage {
-            return !self.leave_if_all_have_switched(leaving, slot, behind, turn);
+        if let Stage::Switching { fan_outs } = leaving.stage {
+            return !self.leave_if_all_have_switched(leaving, slot, fan_outs, turn);
         }
         let clients = &self.ground.clients;
         let connection = clients.connection_of(clients.session(slot));
         let has_to_stay = connection.is_some_and(Connection::has_to_stay);
-        let is_late =
+        let has_to_be_called_off =
             has_to_stay || self.draining || turn.now - leaving.since >= Self::LEAVING_PATIENCE_MS;
         match leaving.stage {
             _ if has_to_stay => (),
@@ -194,10 +189,10 @@ impl Core {
             }
             Stage::Switching { .. } => (),
         }
-        if is_late {
+        if has_to_be_called_off {
             self.call_off(leaving, turn);
         }
-        !is_late
+        !has_to_be_called_off
     }
 
     /// Whether something is to be done for a Session that may take its Client's help, or that only
@@ -207,7 +202,7 @@ impl Core {
         let (session, id) = (ground.clients.session(slot), ground.clients.session_id(slot));
         let connection = ground.clients.connection_of(session);
         let unanswered = SubscriptionKind::Shared(None);
-        session.attached() != session.attached_or_arriving()
+        session.attached() != session.attached_or_accepted()
             || connection.is_some_and(|it| !it.is_settled())
             || ground.pending.concerns(id)
             || self.router.retained.requests.is_of(id)
@@ -267,12 +262,12 @@ impl Core {
         let Leaving { session, to, .. } = *leaving;
         let online = self.ground.clients.session(slot).attached().is_some();
         let crossings = &mut self.ground.clients.crossings;
-        crossings.leave(slot, session, self.ground.config.worker);
+        crossings.begin_switching(slot, session, self.ground.config.worker);
         crossings.note_whereabouts(session, to);
         for worker in self.ground.other_workers() {
             turn.fx.send(worker, MovePeer::Switch { session, to, online }.into());
         }
-        leaving.stage = Stage::Switching { behind: None };
+        leaving.stage = Stage::Switching { fan_outs: None };
     }
 
     /// Lets the Session leave if everything that is for this worker has come and is delivered.
@@ -280,7 +275,7 @@ impl Core {
         &mut self,
         leaving: &mut Leaving,
         slot: SessionSlot,
-        behind: Option<u64>,
+        fan_outs: Option<u64>,
         turn: &mut Turn,
     ) -> bool {
         let clients = &self.ground.clients;
@@ -288,9 +283,9 @@ impl Core {
             return false;
         }
         let put_off = &self.router.put_off;
-        let behind = behind.unwrap_or(put_off.pushed());
-        if put_off.done() < behind {
-            leaving.stage = Stage::Switching { behind: Some(behind) };
+        let fan_outs = fan_outs.unwrap_or(put_off.pushed());
+        if put_off.done() < fan_outs {
+            leaving.stage = Stage::Switching { fan_outs: Some(fan_outs) };
             return false;
         }
         self.leave(leaving, slot, turn);

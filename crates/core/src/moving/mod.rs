@@ -105,7 +105,7 @@ enum Stage {
     /// has to be on its way to the store.
     Quiet { connection: Option<ConnectionId>, behind: Option<Round> },
     /// The workers switch. When all have, so many fan-outs have to be done.
-    Switching { behind: Option<u64> },
+    Switching { fan_outs: Option<u64> },
 }
 
 impl MovedSession {
@@ -131,7 +131,7 @@ impl Moves {
         let may_go_on = |leaving: &Leaving| match leaving.stage {
             _ if ground.clients.slot_of(leaving.session).is_none() => true, // it has ended
             Stage::Quiet { behind: Some(round), .. } => ground.clients.rounds.has_left(round),
-            Stage::Switching { behind: Some(count) } => router.put_off.done() >= count,
+            Stage::Switching { fan_outs: Some(count) } => router.put_off.done() >= count,
             _ => false,
         };
         !self.evicted.is_empty() || self.leaving.iter().any(may_go_on)

@@ -50,7 +50,7 @@ pub(crate) struct Session {
     /// targets.
     matched: (u64, u32),
     /// The Network Connection that waits for its CONNACK; the Session has no other one then.
-    arriving: Option<ConnectionId>,
+    accepted: Option<ConnectionId>,
     subscriptions: OwnFilters,
     /// QoS 2 Packet Identifiers received and not yet released.
     #[allow(clippy::box_collection)] // most sessions have none: one word, not three
@@ -135,7 +135,7 @@ impl Session {
             number: None,
             is_counted: false,
             attached: None,
-            arriving: None,
+            accepted: None,
             durability: Durability::Memory,
             expiry_seconds: 0,
             subscriptions: OwnFilters::new(seed),
@@ -255,24 +255,24 @@ impl Session {
     }
 
     /// The Network Connection that it is attached to, or the one that waits for its CONNACK.
-    pub(crate) fn attached_or_arriving(&self) -> Option<ConnectionId> {
-        self.attached.or(self.arriving)
+    pub(crate) fn attached_or_accepted(&self) -> Option<ConnectionId> {
+        self.attached.or(self.accepted)
     }
 
     /// Gives the Session to a Network Connection whose CONNACK has not left yet.
-    pub(crate) fn arrive(&mut self, connection: ConnectionId) {
-        self.arriving = Some(connection);
+    pub(crate) fn accept(&mut self, connection: ConnectionId) {
+        self.accepted = Some(connection);
     }
 
     /// Attaches it to the Network Connection, whose CONNACK leaves now.
     pub(crate) fn attach(&mut self, connection: ConnectionId) {
-        (self.arriving, self.attached) = (None, Some(connection));
+        (self.accepted, self.attached) = (None, Some(connection));
     }
 
     /// Detaches it from its Network Connection. Returns who was connected: nobody, if the CONNACK
     /// had not left.
     pub(crate) fn detach(&mut self) -> Option<Arc<Identity>> {
-        self.arriving = None;
+        self.accepted = None;
         self.attached.take().map(|_| Arc::clone(&self.identity))
     }
 

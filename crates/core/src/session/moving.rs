@@ -14,7 +14,7 @@ impl Session {
     /// Prepares it to leave its worker, which knows it by this name.
     pub(crate) fn leave_worker(&mut self, name: SessionId) {
         self.name = Some(Box::new(name));
-        (self.attached, self.arriving, self.matched) = (None, None, (0, 0));
+        (self.attached, self.accepted, self.matched) = (None, None, (0, 0));
         // Their rounds are over: whoever repeats such a message is told that it was taken.
         let received = self.awaiting_release.iter_mut().flat_map(|it| it.values_mut());
         received.for_each(|received| received.ticket = None);
