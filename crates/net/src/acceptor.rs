@@ -69,7 +69,8 @@ impl Acceptor {
     /// Starts the thread, without listeners. `pass_on` gets every connection that it accepts, with
     /// its listener's number. `before_each_wait` is called on the thread each time before it waits
     /// for connections, at least about once a second, for work that needs a clock outside the
-    /// workers; it says which of the pollers watches the listeners from then on, `None` for the thread.
+    /// workers; it says which of the pollers watches the listeners from then on, `None` for the
+    /// thread.
     ///
     /// # Errors
     ///

@@ -132,8 +132,8 @@ impl Listeners {
     /// others open, too. `pass_on` gets every connection that the acceptor's own thread accepts,
     /// with its listener's number, and every connection of QUIC. `before_each_wait` is called on
     /// that thread, before it first waits for connections and then at least about once a second. It
-    /// says which of `pollers` watches the listeners of streams from then on, whose thread then accepts
-    /// ([`Entrance::accept`]); `None`: the acceptor's thread does.
+    /// says which of `pollers` watches the listeners of streams from then on, whose thread then
+    /// accepts ([`Entrance::accept`]); `None`: the acceptor's thread does.
     ///
     /// # Errors
     ///

@@ -106,8 +106,8 @@ enum Direction {
     /// The workers switch: the Session is about to leave.
     Switching(Option<PostponedEnd>),
     /// The Session is not here yet. `is_online`: its Client counts as connected until the old
-    /// worker says otherwise. A message given to an absent Client by mistake is given back, but nobody
-    /// would report a Client that is present.
+    /// worker says otherwise. A message given to an absent Client by mistake is given back, but
+    /// nobody would report a Client that is present.
     Arriving {
         is_online: bool,
         put_by: PutByQueue,
