@@ -145,7 +145,7 @@ impl<F: FnMut() -> Option<usize>> Porter<F> {
             let watcher = (self.before_each_wait)();
             // Where descriptors are short, this thread tries again, and no poller comes in vain.
             self.entrance.watch_by(watcher.filter(|_| !is_short), &self.watchers);
-            // Who waited for a descriptor is not reported again.
+            // The poller does not report again those that wait for a descriptor.
             let wait = if is_busy || is_short { Duration::ZERO } else { Duration::from_secs(1) };
             if let Err(error) = self.poll.poll(&mut events, Some(wait))
                 && error.kind() != io::ErrorKind::Interrupted

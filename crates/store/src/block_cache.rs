@@ -190,7 +190,7 @@ impl BlockCache {
             None => Vec::new(),
         };
         let start = u64::from(index) * BLOCK_BYTES as u64;
-        // What it had before is read over.
+        // The read overwrites the old bytes.
         bytes.resize((end - start).min(BLOCK_BYTES as u64) as usize, 0);
         let count = self.file(disk, segment)?.read_at(&mut bytes, start)?;
         bytes.truncate(count);

@@ -231,7 +231,7 @@ impl Index {
         };
         let ended = sequences.map_while(|sequence| end(queue, sequence));
         let count = |count, entry: Entry| {
-            // What the entry holds is released, and it does not count as waiting any more.
+            // The entry gives up its places, and it does not count as waiting any more.
             holdings.release_entry(&entry);
             *queued -= u64::from(!entry.flags.has(Flags::TAKEN));
             count + 1

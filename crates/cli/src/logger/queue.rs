@@ -41,8 +41,8 @@ struct State {
 type TellLeftOut = Box<dyn Fn(u64) -> String + Send>;
 
 impl State {
-    /// Whether a line of this level may wait until the writer has rested. What may come last is
-    /// written without delay, and so is what would soon find no room.
+    /// Says if a line of this level may wait until the writer has rested. A warning is written
+    /// without delay, since nothing may follow it, and so are lines that would soon find no room.
     fn may_wait(&self, level: Level) -> bool {
         self.is_resting && level > Level::Warn && self.bytes < Queue::CHUNK
     }

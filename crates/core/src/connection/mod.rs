@@ -93,7 +93,7 @@ pub struct Opening {
     pub listener: Option<u16>,
     /// Milliseconds until a CONNECT has to be complete; absent: as the limits say.
     pub connect_deadline_ms: Option<u32>,
-    /// Whether another worker had opened it, and forgotten it for this one.
+    /// Set if another worker had opened it, and forgotten it for this one.
     pub is_handed_over: bool,
     /// Whether there is no room for it: its CONNECT is answered with 0x89 Server busy.
     pub is_turned_away: bool,

@@ -19,7 +19,7 @@ struct World {
     running: RunningListeners,
     entrance: Arc<Entrance>,
     poller: Poller,
-    /// What the thread has accepted.
+    /// The connections that the thread has accepted.
     by_thread: Receiver<Accepted>,
     addresses: Vec<SocketAddr>,
 }
