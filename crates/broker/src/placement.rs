@@ -37,8 +37,6 @@ pub(crate) enum Advice {
     Give {
         to: usize,
         clients: usize,
-        /// Whether they go because all Clients are to gather there.
-        gathers: bool,
     },
 }
 
@@ -121,16 +119,14 @@ impl Placing {
                 let clients = share.clamp(1, Self::GIVEN_MAX).min(active.saturating_sub(1));
                 return match clients {
                     0 => Advice::Stay, // all the load is one Client's, or that of none
-                    _ => Advice::Give { to: least, clients, gathers: false },
+                    _ => Advice::Give { to: least, clients },
                 };
             }
         }
-        match self.calm_looks >= Self::CALM_LOOKS && own != 0 && clients > 0 {
-            true => {
-                let clients = clients.min(Self::GIVEN_MAX);
-                Advice::Give { to: 0, clients, gathers: true }
-            }
-            false => Advice::Stay,
+        let gathers = self.calm_looks >= Self::CALM_LOOKS && own != 0 && clients > 0;
+        match if gathers { active().min(Self::GIVEN_MAX) } else { 0 } {
+            0 => Advice::Stay,
+            clients => Advice::Give { to: 0, clients },
         }
     }
 
@@ -195,7 +191,7 @@ mod tests {
     #[test]
     fn a_busy_worker_gives_to_the_idlest_one() {
         assert_eq!(advice(0, 100, &[900, 400, 100], 1), Advice::Stay, "it may pass");
-        let given = |to, clients| Advice::Give { to, clients, gathers: false };
+        let given = |to, clients| Advice::Give { to, clients };
         assert_eq!(advice(0, 100, &[900, 400, 100], 2), given(2, 32));
         assert_eq!(advice(0, 10, &[1000, 500, 500], 2), given(1, 2));
         assert_eq!(advice(0, 2, &[1000, 0], 2), given(1, 1));
@@ -211,17 +207,25 @@ mod tests {
             placing.look(0, 100, || active, &[1000, 0]);
             placing.look(0, 100, || active, &[1000, 0])
         };
-        assert_eq!(advice(4), Advice::Give { to: 1, clients: 2, gathers: false });
-        assert_eq!(advice(2), Advice::Give { to: 1, clients: 1, gathers: false });
+        assert_eq!(advice(4), Advice::Give { to: 1, clients: 2 });
+        assert_eq!(advice(2), Advice::Give { to: 1, clients: 1 });
         assert_eq!(advice(1), Advice::Stay, "the other worker would be as busy with it");
         assert_eq!(advice(0), Advice::Stay);
+        let gathered = |active| {
+            let mut placing = Placing::default();
+            let look = |_| placing.look(1, 100, || active, &[0, 50]);
+            (0..Placing::CALM_LOOKS).map(look).last()
+        };
+        assert_eq!(gathered(3), Some(Advice::Give { to: 0, clients: 3 }));
+        assert_eq!(gathered(100), Some(Advice::Give { to: 0, clients: Placing::GIVEN_MAX }));
+        assert_eq!(gathered(0), Some(Advice::Stay), "they would only cost memory twice");
     }
 
     #[test]
     fn clients_gather_when_it_has_been_calm_for_a_while() {
         let loads = [50, 60, 0];
         assert_eq!(advice(1, 5, &loads, Placing::CALM_LOOKS - 1), Advice::Stay);
-        let given = Advice::Give { to: 0, clients: 5, gathers: true };
+        let given = Advice::Give { to: 0, clients: 5 };
         assert_eq!(advice(1, 5, &loads, Placing::CALM_LOOKS), given);
         assert_eq!(advice(0, 5, &loads, Placing::CALM_LOOKS), Advice::Stay, "they are there");
         assert_eq!(advice(2, 0, &loads, Placing::CALM_LOOKS), Advice::Stay);

@@ -72,22 +72,15 @@ impl Worker {
         let clients = self.core.usage().connected;
         let Place { placing, next_slot, .. } = place;
         let sockets = &mut self.sockets;
-        let mut search = |all: bool| {
-            let first = if *next_slot < sockets.len() { *next_slot } else { 0 };
-            *next_slot = first + Self::SEARCHED_MAX;
-            sockets.choose_to_give(first, Self::SEARCHED_MAX, all)
-        };
         let mut active = Vec::new();
         let count_active = || {
-            active = search(false);
+            let first = if *next_slot < sockets.len() { *next_slot } else { 0 };
+            *next_slot = first + Self::SEARCHED_MAX;
+            active = sockets.choose_to_give(first, Self::SEARCHED_MAX);
             active.len()
         };
-        match placing.look(own, clients, count_active, &loads) {
-            Advice::Stay => (),
-            Advice::Give { to, clients, gathers } => {
-                let ids = if gathers { search(true) } else { active };
-                self.give_away(to, clients, ids);
-            }
+        if let Advice::Give { to, clients } = placing.look(own, clients, count_active, &loads) {
+            self.give_away(to, clients, active);
         }
     }
 

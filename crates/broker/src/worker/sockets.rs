@@ -205,20 +205,13 @@ impl Sockets {
         slots.map(|socket| socket.id).collect()
     }
 
-    /// Returns connections that can be given to another worker, among `count` slots from `first`
-    /// on, around the end: all of them, or those on which something has come or gone since they
-    /// were looked at last.
-    pub(crate) fn choose_to_give(
-        &mut self,
-        first: usize,
-        count: usize,
-        all: bool,
-    ) -> Vec<ConnectionId> {
+    /// Returns connections that can be given to another worker and on which something has come or
+    /// gone since they were looked at last, among `count` slots from `first` on, around the end.
+    pub(crate) fn choose_to_give(&mut self, first: usize, count: usize) -> Vec<ConnectionId> {
         let (before, behind) = self.slots.split_at_mut(first);
         let sockets = behind.iter_mut().chain(before).take(count).flatten();
-        let is_it = |socket: &mut Socket| {
-            (std::mem::take(&mut socket.is_active) || all) && socket.may_move()
-        };
+        let is_it =
+            |socket: &mut Socket| std::mem::take(&mut socket.is_active) && socket.may_move();
         sockets.filter_map(|socket| is_it(socket).then_some(socket.id)).collect()
     }
 
