@@ -60,8 +60,8 @@ impl Load {
         self.known.store(connections, Ordering::Relaxed);
     }
 
-    /// Whether others are told of any load, so that the worker has to tell when it is over.
-    pub(crate) fn is_any(&self, connections: usize) -> bool {
+    /// Returns whether others are told of any load, so that the worker has to tell when it is over.
+    pub(crate) fn has_any(&self, connections: usize) -> bool {
         self.busy() > 0 || self.fresh(connections) > 0
     }
 
@@ -270,12 +270,12 @@ mod tests {
     fn connections_that_come_and_go_do_not_count() {
         let load = Load::default();
         assert_eq!(Placing::told(&load, 7), (0, 7));
-        assert!(load.is_any(7));
+        assert!(load.has_any(7));
         load.tell(0, 7);
         assert_eq!([5, 7, 9].map(|connections| Placing::told(&load, connections).1), [0, 0, 2]);
-        assert!(!load.is_any(7));
+        assert!(!load.has_any(7));
         load.tell(1, 7);
-        assert!(load.is_any(7));
+        assert!(load.has_any(7));
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub(crate) fn announce(lines: &[StartLine]) {
         LogFormat::Text if log::max_level() >= LevelFilter::Info => {
             let level = Level::Info;
             for line in start_text(lines) {
-                logger.queue.push(format!("{}{line}\n", logger.style.prefix(level)), level);
+                logger.queue.push(&format!("{}{line}\n", logger.style.prefix(level)), level);
             }
         }
         LogFormat::Text => {}
@@ -147,7 +147,7 @@ impl Log for Logger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            self.queue.push(self.style.line(&line::now(), record), record.level());
+            self.queue.push(&self.style.line(&line::now(), record), record.level());
         }
     }
 

@@ -83,7 +83,7 @@ pub(crate) fn open(
     let files = Files { disk, writer: Writer::new(journal), checkpoints, reserve };
     let mut engine = Engine::new(files, options, now, index);
     engine.note_missing_segments(&mut report);
-    let time = engine.begin_run(reading);
+    let time = engine.begin_boot(reading);
     let mut recovered = engine.recover(&mut report);
     recovered.lived_until = Some(time.lived_until);
     engine.writer.flush().map_err(not_writable)?;
@@ -246,9 +246,9 @@ impl Engine {
 
     /// Writes the first records of a run. Messages that earlier runs kept without a confirmation
     /// are dropped for good. What is known of how long the last run may have lived stays as it is
-    /// until [`Engine::take_over`]: a start that is cut off before that has told nobody what it
+    /// until [`Engine::finish_start`]: a start that is cut off before that has told nobody what it
     /// found.
-    fn begin_run(&mut self, reading: Reading) -> OpeningTime {
+    fn begin_boot(&mut self, reading: Reading) -> OpeningTime {
         let number = self.index.rounds.boot().saturating_add(1);
         self.index.begin_boot(number);
         self.append(boot::TAG, |out| boot::encode(number, out));
@@ -268,7 +268,7 @@ impl Engine {
     /// # Errors
     ///
     /// If it cannot be written. A full device is no error: it is written when there is room.
-    pub fn take_over(&mut self, now: Timestamp, reading: Reading) -> Result<(), OpenError> {
+    pub fn finish_start(&mut self, now: Timestamp, reading: Reading) -> Result<(), OpenError> {
         self.mark(now, reading, true);
         self.writer.flush().or_else(only_if_fatal).map_err(not_writable)
     }

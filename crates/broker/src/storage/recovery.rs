@@ -53,7 +53,7 @@ pub(crate) fn restore(
     while carry_out(cores, &mut restored, &mut turns)? {}
     log_effects(&mut turns);
     let (now, reading) = clock.read();
-    restored.engine.take_over(now, reading)?;
+    restored.engine.finish_start(now, reading)?;
     Ok(restored)
 }
 

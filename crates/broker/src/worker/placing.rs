@@ -54,8 +54,8 @@ impl Worker {
     pub(crate) fn until_next_look(&self) -> Option<Duration> {
         self.place.as_ref()?;
         let inbox = &self.node.inboxes[self.id.index()];
-        let is_any = inbox.load.is_any(inbox.connections.load(Ordering::Relaxed));
-        is_any.then_some(Duration::from_millis(Placing::LOOK_MS))
+        let has_any = inbox.load.has_any(inbox.connections.load(Ordering::Relaxed));
+        has_any.then_some(Duration::from_millis(Placing::LOOK_MS))
     }
 
     /// Tells the worker's load, if it is time, and gives Clients away if that is too much, or if

@@ -3,7 +3,6 @@
 //! Only that thread ever waits for standard error. It writes to a descriptor of its own: a writer
 //! that went through the standard library would hold its lock, and others would wait for that.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -25,11 +24,13 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    lines: VecDeque<String>,
+    /// The lines that the writer has not taken yet, one behind the other.
+    waiting: String,
+    /// Bytes of all lines that are not written yet, whether the writer has taken them or not.
     bytes: usize,
     /// Lines for which there was no room.
     left_out: u64,
-    /// Whether the writer has taken lines from the queue that it has not written yet.
+    /// Whether the writer has taken lines that it has not written yet.
     is_writing: bool,
     /// Whether the writer has written a moment ago, and rests.
     is_resting: bool,
@@ -53,7 +54,8 @@ impl Queue {
     const BYTES_MAX: usize = 1 << 20;
     /// Additional bytes for errors, which are rare and often come last.
     const BYTES_OF_ERRORS: usize = 64 * 1024;
-    /// Bytes that are written at a time.
+    /// So many bytes are worth being written at once. A buffer that had to grow further is not
+    /// kept.
     const CHUNK: usize = 32 * 1024;
     /// How long the writer rests after it has written. Meanwhile nobody has to wake it, and what
     /// comes is written at once: with a line for each Client that comes and goes, waking it for
@@ -86,7 +88,7 @@ impl Queue {
     }
 
     /// Puts a line (or several) at the end, or counts it as left out if there is no room for it.
-    pub(super) fn push(&self, line: String, level: Level) {
+    pub(super) fn push(&self, line: &str, level: Level) {
         let mut state = self.lock();
         let more = if level == Level::Error { Self::BYTES_OF_ERRORS } else { 0 };
         if state.bytes + line.len() > Self::BYTES_MAX + more {
@@ -94,7 +96,7 @@ impl Queue {
             return;
         }
         state.bytes += line.len();
-        state.lines.push_back(line);
+        state.waiting.push_str(line);
         let wakes = !state.is_writing && !state.may_wait(level);
         drop(state);
         if wakes {
@@ -108,7 +110,7 @@ impl Queue {
         let begun = Instant::now();
         let (mut last, mut state) = ((begun, 0), self.lock());
         loop {
-            let is_written = state.lines.is_empty() && state.left_out == 0 && !state.is_writing;
+            let is_written = state.bytes == 0 && state.left_out == 0 && !state.is_writing;
             if state.written != last.1 {
                 last = (Instant::now(), state.written);
             }
@@ -122,9 +124,12 @@ impl Queue {
     }
 
     fn write_to(&self, file: &File, tell_left_out: &TellLeftOut) {
+        let mut taken = String::new();
         loop {
-            let chunk = self.take(tell_left_out);
-            self.write_all(file, chunk.as_bytes());
+            self.take(&mut taken, tell_left_out);
+            self.write_all(file, taken.as_bytes());
+            taken.clear();
+            taken.shrink_to(Self::CHUNK);
             let mut state = self.lock();
             state.is_writing = false;
             state.is_resting = state.bytes < Self::CHUNK;
@@ -136,43 +141,39 @@ impl Queue {
         }
     }
 
-    /// Waits for lines and takes some of them. The number of lines left out follows once the queue
-    /// is empty, behind the lines that came before them.
-    fn take(&self, tell_left_out: &TellLeftOut) -> String {
-        let is_idle = |state: &mut State| state.lines.is_empty() && state.left_out == 0;
+    /// Waits for lines and takes all of them, in exchange for an empty buffer. The number of lines
+    /// left out follows, behind the lines that came before them.
+    fn take(&self, taken: &mut String, tell_left_out: &TellLeftOut) {
+        let is_idle = |state: &mut State| state.waiting.is_empty() && state.left_out == 0;
         let state = self.come.wait_while(self.lock(), is_idle);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         state.is_writing = true;
-        let mut chunk = String::new();
-        while chunk.len() < Self::CHUNK
-            && let Some(line) = state.lines.pop_front()
-        {
-            state.bytes -= line.len();
-            chunk.push_str(&line);
+        std::mem::swap(&mut state.waiting, taken);
+        if state.left_out > 0 {
+            let told = tell_left_out(std::mem::take(&mut state.left_out));
+            state.bytes += told.len();
+            taken.push_str(&told);
         }
-        if state.lines.is_empty() && state.left_out > 0 {
-            chunk.push_str(&tell_left_out(std::mem::take(&mut state.left_out)));
-        }
-        chunk
     }
 
     /// Writes all bytes. Errors are ignored: there is nobody to tell that standard error cannot be
     /// written.
     fn write_all(&self, mut file: &File, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            match file.write(bytes) {
-                Ok(0) => return,
-                Ok(count) => {
-                    bytes = &bytes[count..];
-                    self.lock().written += count as u64;
-                    self.gone.notify_all();
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            let gone = match file.write(bytes) {
+                Ok(count) if count > 0 => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     thread::sleep(Self::PAUSE);
+                    continue;
                 }
-                Err(_) => return,
-            }
+                Ok(_) | Err(_) => bytes.len(),
+            };
+            bytes = &bytes[gone..];
+            let mut state = self.lock();
+            (state.bytes, state.written) = (state.bytes - gone, state.written + gone as u64);
+            drop(state);
+            self.gone.notify_all();
         }
     }
 
@@ -186,6 +187,7 @@ mod tests {
     use std::fs::File;
     use std::io::{BufRead, BufReader};
     use std::os::fd::OwnedFd;
+    use std::thread;
     use std::time::{Duration, Instant};
 
     use log::Level;
@@ -202,9 +204,9 @@ mod tests {
         let begun = Instant::now();
         let count = 100_000;
         for _ in 0..count {
-            queue.push(LINE.to_string(), Level::Info);
+            queue.push(LINE, Level::Info);
         }
-        queue.push("the last error\n".to_string(), Level::Error);
+        queue.push("the last error\n", Level::Error);
         assert!(queue.lock().bytes <= Queue::BYTES_MAX + Queue::BYTES_OF_ERRORS);
         queue.wait_until_written(Duration::from_millis(50), Duration::from_secs(60));
         assert!(begun.elapsed() < Duration::from_secs(30), "the pipe is full: it must give up");
@@ -232,7 +234,7 @@ mod tests {
         let tell = Box::new(|_| String::new());
         let queue = Queue::to_file(File::from(OwnedFd::from(writer)), tell).unwrap();
         let written = |text: &str, level| {
-            queue.push(text.to_string(), level);
+            queue.push(text, level);
             queue.wait_until_written(Duration::from_secs(30), Duration::from_secs(60));
             Instant::now()
         };
@@ -256,17 +258,33 @@ mod tests {
         assert!(!State::default().may_wait(Level::Info), "nobody looks at the queue otherwise");
     }
 
+    /// After a storm of lines, the memory for them goes.
+    #[test]
+    fn a_buffer_that_has_grown_is_not_kept() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let reads = thread::spawn(move || BufReader::new(reader).lines().count());
+        let tell = Box::new(|_| String::new());
+        let queue = Queue::to_file(File::from(OwnedFd::from(writer)), tell).unwrap();
+        let storm = LINE.repeat(10 * Queue::CHUNK / LINE.len());
+        for lines in [&storm, LINE, LINE] {
+            queue.push(lines, Level::Warn);
+            queue.wait_until_written(Duration::from_secs(30), Duration::from_secs(60));
+        }
+        assert!(queue.lock().waiting.capacity() <= Queue::CHUNK);
+        drop((queue, reads));
+    }
+
     #[test]
     fn everything_is_written_before_the_end() {
         let (reader, writer) = std::io::pipe().unwrap();
         let tell = Box::new(|_| String::new());
         let queue = Queue::to_file(File::from(OwnedFd::from(writer)), tell).unwrap();
-        queue.push(LINE.to_string(), Level::Info);
+        queue.push(LINE, Level::Info);
         queue.wait_until_written(Duration::from_secs(30), Duration::from_secs(60));
         assert_eq!(queue.lock().written as usize, LINE.len());
         drop(reader);
-        queue.push(LINE.to_string(), Level::Info);
+        queue.push(LINE, Level::Info);
         queue.wait_until_written(Duration::from_secs(30), Duration::from_secs(60));
-        assert!(queue.lock().lines.is_empty(), "a closed pipe loses lines and holds nobody");
+        assert_eq!(queue.lock().bytes, 0, "a closed pipe loses lines and holds nobody");
     }
 }

@@ -312,7 +312,7 @@ impl Crossings {
     }
 
     /// Forgets a Session that has ended.
-    pub(crate) fn forget(&mut self, session: SessionId) {
+    pub(crate) fn forget_whereabouts(&mut self, session: SessionId) {
         self.whereabouts.remove(&session);
     }
 }
@@ -523,7 +523,7 @@ impl Clients {
     }
 
     /// The timers that a connection has.
-    pub(crate) fn timers_of(
+    pub(crate) fn connection_timers(
         connection: &Connection,
     ) -> impl Iterator<Item = (Timestamp, Timer)> + use<> {
         let id = connection.id();

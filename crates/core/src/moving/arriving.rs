@@ -16,8 +16,8 @@ use crate::clients::writing::want_flush;
 use crate::clients::{Clients, grant_of};
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::moving::leaving::timers_of;
-use crate::moving::{Coming, MovedSession};
+use crate::moving::leaving::session_timers;
+use crate::moving::{Arriving, MovedSession};
 use crate::session::Session;
 use crate::session::outgoing::Outgoing;
 use crate::tree::subscription_tree::{Filler, Subscriber};
@@ -48,7 +48,7 @@ impl Core {
                 self.ground.announce_filter(filter, true, turn);
             }
         }
-        self.moves.coming.push(Coming { session, from, filters });
+        self.moves.arriving.push(Arriving { session, from, filters });
         self.ground.pending.answer_behind_fence(from, MovePeer::Prepared { ticket });
     }
 
@@ -86,8 +86,8 @@ impl Core {
     }
 
     fn take_coming(&mut self, session: SessionId) -> Vec<WantedFilter> {
-        let index = self.moves.coming.iter().position(|it| it.session == session);
-        index.map_or_else(Vec::new, |index| self.moves.coming.swap_remove(index).filters)
+        let index = self.moves.arriving.iter().position(|it| it.session == session);
+        index.map_or_else(Vec::new, |index| self.moves.arriving.swap_remove(index).filters)
     }
 
     /// Takes in a Session that another worker has evicted for this one, and goes on with it.
@@ -99,7 +99,7 @@ impl Core {
         debug_assert!(installed.is_some(), "a place was prepared");
         let (slot, put_by) = installed?;
         let id = connection.map(|connection| self.adopt_connection(slot, connection));
-        for (at, timer) in timers_of(self.ground.clients.session(slot), slot) {
+        for (at, timer) in session_timers(self.ground.clients.session(slot), slot) {
             self.ground.timers.set(at, timer);
         }
         self.wait_anew(slot);
@@ -134,7 +134,7 @@ impl Core {
         if connection.is_unanswered() {
             self.unanswered.insert(id);
         }
-        for (at, timer) in Clients::timers_of(&connection) {
+        for (at, timer) in Clients::connection_timers(&connection) {
             self.ground.timers.set(at, timer);
         }
         self.ground.clients.install_connection(slot, connection)

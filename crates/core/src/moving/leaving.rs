@@ -323,8 +323,8 @@ impl Core {
     fn cancel_timers_of(&mut self, slot: SessionSlot) {
         let session = self.ground.clients.session(slot);
         let connection = self.ground.clients.connection_of(session);
-        let of_connection = connection.into_iter().flat_map(Clients::timers_of);
-        let timers: Vec<_> = timers_of(session, slot).chain(of_connection).collect();
+        let of_connection = connection.into_iter().flat_map(Clients::connection_timers);
+        let timers: Vec<_> = session_timers(session, slot).chain(of_connection).collect();
         timers.into_iter().for_each(|(at, timer)| self.ground.timers.cancel(at, timer));
     }
 
@@ -355,7 +355,7 @@ impl Core {
 }
 
 /// The timers that a Session has.
-pub(super) fn timers_of(
+pub(super) fn session_timers(
     session: &Session,
     slot: SessionSlot,
 ) -> impl Iterator<Item = (crate::base::time::Timestamp, Timer)> + use<> {

@@ -70,14 +70,14 @@ pub enum MoveRefusal {
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     leaving: Vec<Leaving>,
-    coming: Vec<Coming>,
+    arriving: Vec<Arriving>,
     evicted: Vec<MovedSession>,
     last_ticket: Ticket,
 }
 
 /// A Session that is to come from another worker.
 #[derive(Debug)]
-struct Coming {
+struct Arriving {
     session: SessionId,
     from: WorkerId,
     /// As they are in the tree.
@@ -139,7 +139,7 @@ impl Moves {
 
     /// How many subscriptions the tree has for Sessions that are not here yet.
     pub(crate) fn subscriptions_to_come(&self) -> usize {
-        self.coming.iter().map(|it| it.filters.len()).sum()
+        self.arriving.iter().map(|it| it.filters.len()).sum()
     }
 
     /// When the first Session has to stay that has not come to rest by then.
@@ -169,7 +169,7 @@ impl Core {
     pub(crate) fn tell_over(&mut self, session: SessionId, turn: &mut Turn) {
         let crossings = &mut self.ground.clients.crossings;
         if crossings.is_known_to_others(session) {
-            crossings.forget(session);
+            crossings.forget_whereabouts(session);
             for worker in self.ground.other_workers() {
                 turn.fx.send(worker, MovePeer::Over { session }.into());
             }
@@ -186,7 +186,7 @@ impl Core {
                 self.switch_for(from, session, to, online, turn);
             }
             MovePeer::Switched { session } => self.note_switched(session, from),
-            MovePeer::Over { session } => self.ground.clients.crossings.forget(session),
+            MovePeer::Over { session } => self.ground.clients.crossings.forget_whereabouts(session),
         }
     }
 

@@ -10,13 +10,13 @@ use crate::boundary::turn::Turn;
 use crate::clients::Clients;
 use crate::clients::drops::Party;
 use crate::core::Core;
-use crate::moving::leaving::timers_of;
+use crate::moving::leaving::session_timers;
 use crate::moving::{Leaving, Stage};
 
 impl Core {
     /// Takes a worker that is gone out of all moves.
     pub(crate) fn end_moves_with(&mut self, gone: WorkerId, turn: &mut Turn) {
-        let coming = self.moves.coming.iter().filter(|it| it.from == gone);
+        let coming = self.moves.arriving.iter().filter(|it| it.from == gone);
         let lost: Vec<_> = coming.map(|it| it.session).collect();
         for session in lost {
             self.lose_coming(session, turn);
@@ -44,7 +44,7 @@ impl Core {
                 self.ground.clients.rounds.break_round(round);
             }
         }
-        self.ground.clients.crossings.forget(session);
+        self.ground.clients.crossings.forget_whereabouts(session);
         for worker in self.ground.other_workers() {
             turn.fx.send(worker, MovePeer::Over { session }.into());
         }
@@ -63,8 +63,8 @@ impl Core {
         let id = state.attached();
         let connection = self.ground.clients.connection_of(state);
         // Timers that became due meanwhile were left to the other worker.
-        let of_connection = connection.into_iter().flat_map(Clients::timers_of);
-        for (at, timer) in timers_of(state, slot).chain(of_connection) {
+        let of_connection = connection.into_iter().flat_map(Clients::connection_timers);
+        for (at, timer) in session_timers(state, slot).chain(of_connection) {
             self.ground.timers.set(at, timer);
         }
         for worker in self.ground.other_workers() {

@@ -147,7 +147,7 @@ impl World {
     /// Makes the outcome of the previous run durable before a Client is let in.
     fn confirm_takeover(&mut self) {
         let (now, reading) = (self.now, self.clocks.reading(self.now));
-        if let Err(error) = self.storage.engine.take_over(now, reading)
+        if let Err(error) = self.storage.engine.finish_start(now, reading)
             && !self.storage.is_cut()
         {
             self.fail(&format!("what was found cannot be taken over: {error}"));
