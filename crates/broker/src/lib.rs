@@ -57,7 +57,7 @@ pub use midge_core::{
     AuthAnswer, AuthRequest, AutoSubscription, Capabilities, ClientDetails, ClientInfo,
     ConnectionId, Counters, DisconnectReason, DropReason, Durability, EnhancedStep, Event,
     Identity, LimitRow, Limits, Rewrite, Settings, SharedStrategy, Source, SubscriptionInfo,
-    TopicRules, Usage, User, UserAttribute, UserAttributes,
+    TopicRules, Usage, User, UserAttribute, UserAttributes, UserFacts,
 };
 pub use midge_net::{
     AlternativeName, BindError, CertificateFiles, ClientCertificates, Listen, ListenAddress,

@@ -51,8 +51,8 @@ pub use base::drop_reason::DropReason;
 pub use base::durability::{Durability, DurabilityRules};
 pub use base::identifiers::Identifiers;
 pub use base::identity::{
-    ConnectionId, Identity, PROGRAM_CLIENT_ID_PREFIX, SessionId, Source, UserAttribute,
-    UserAttributes, WorkerId,
+    ConnectionId, CredentialRule, Identity, PROGRAM_CLIENT_ID_PREFIX, PolicyNote, SessionId,
+    Source, UserAttribute, UserAttributes, UserFacts, WorkerId,
 };
 pub use base::limits::{LimitRow, Limits};
 pub use base::message::{Attributes, Message, MessageParts, StoredAt};

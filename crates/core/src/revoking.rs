@@ -128,8 +128,9 @@ impl Core {
         slot: SessionSlot,
         turn: &mut Turn,
     ) -> Option<(SessionId, Vec<Box<str>>)> {
-        let session = self.ground.clients.session(slot);
         let id = self.ground.clients.session_id(slot);
+        self.ground.clients.session_mut(slot).forget_policy_note();
+        let session = self.ground.clients.session(slot);
         if let Some(connection) = session.attached_or_accepted()
             && !self.ground.clients.policy.may_stay(session.identity())
         {

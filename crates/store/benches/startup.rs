@@ -92,6 +92,7 @@ fn operations(counts: Counts) -> impl Iterator<Item = StoreOp> {
             number,
             client_id: format!("client-{number}").into(),
             user_name: None,
+            facts: None,
             expiry_seconds: u32::MAX,
             window: None,
             will: None,

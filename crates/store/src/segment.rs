@@ -32,8 +32,9 @@ pub(crate) const BEGIN_MAGIC: [u8; 8] = *b"\xB1midgeBC";
 
 /// The first bytes of a segment's file.
 pub(crate) const MAGIC: [u8; 8] = *b"MIDGEJNL";
-/// Version 2 added records of kind 37, version 3 those of kinds 38 and 39.
-const VERSION: u32 = 3;
+/// Version 2 added records of kind 37, version 3 those of kinds 38 and 39, version 4 what is known
+/// of the user of a Session.
+pub(crate) const VERSION: u32 = 4;
 const SPARE: u64 = u64::MAX;
 const FIRST: u64 = 0;
 /// The bytes of a header that activation changes: where the previous segment ended, and the crc. If
@@ -326,7 +327,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_header_stay_the_same() {
-        let mut expected = b"MIDGEJNL\x03\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0".to_vec();
+        let mut expected = b"MIDGEJNL\x04\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0".to_vec();
         expected.extend(b"\x84\x03\0\0\x06\0\0\0\0\x10\0\0\0\0\0\0");
         expected.extend([0; 20]);
         let crc = crc32c::crc32c(&expected);
@@ -349,11 +350,11 @@ mod tests {
     #[test]
     fn a_later_version_is_known_as_such() {
         let mut bytes = active().encode();
-        bytes[8] = 4;
+        bytes[8] = VERSION as u8 + 1;
         assert_eq!(Header::decode(&bytes, 7, 4096), Err(HeaderFault::Bad));
         let crc = crc32c::crc32c(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Header::decode(&bytes, 7, 4096), Err(HeaderFault::Newer(4)));
+        assert_eq!(Header::decode(&bytes, 7, 4096), Err(HeaderFault::Newer(VERSION + 1)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use midge_broker::{
     AuthAnswer, AuthReply, AuthRequest, Broker, Hook, Identity, Peer, QoS, ReasonCode, User,
-    UserAttribute,
+    UserAttribute, UserFacts,
 };
 
 use crate::client::{Client, Received};
@@ -28,7 +28,8 @@ impl Hook for Floors {
     fn authenticate(&self, request: AuthRequest, _: &Peer, reply: AuthReply) {
         let valid_for = (&*request.client_id == "visitor").then_some(Duration::from_millis(1));
         let attributes = [("floor".into(), UserAttribute::Number(3))].into();
-        let user = User { attributes, valid_for, ..User::named("ada") };
+        let facts = UserFacts { attributes, ..UserFacts::default() };
+        let user = User { facts, valid_for, ..User::named("ada") };
         reply.answer(AuthAnswer::Allow { user, data: None });
     }
 
@@ -38,8 +39,8 @@ impl Hook for Floors {
 
     fn may_publish(&self, publisher: &Identity, topic: &str, _: QoS, _: bool) -> bool {
         *self.asked.lock().unwrap() = Some(publisher.clone());
-        let attributes = publisher.attributes.as_ref();
-        match attributes.and_then(|attributes| attributes.get("floor")) {
+        let facts = publisher.facts.as_ref();
+        match facts.and_then(|facts| facts.attributes.get("floor")) {
             Some(UserAttribute::Number(floor)) => topic.starts_with(&format!("floor/{floor}/")),
             _ => false,
         }

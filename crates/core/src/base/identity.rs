@@ -1,10 +1,12 @@
 //! Who a Client is, and how workers name each other's Sessions.
 
 use core::net::IpAddr;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The authenticated identity behind a Session: what authorization decides about. A Session belongs
 /// to its Client Identifier and user; the rest may be another one with each Network Connection, and
@@ -15,12 +17,58 @@ pub struct Identity {
     pub client_id: Box<str>,
     /// The user name that authentication established; absent for anonymous Clients.
     pub user_name: Option<Box<str>>,
-    /// Further facts about the user, from authentication; absent if there are none, and for
-    /// Sessions and messages that the store has kept from an earlier run of the broker.
-    pub attributes: Option<Arc<UserAttributes>>,
+    /// What authentication has found out about the user; absent if nothing, and for Sessions and
+    /// messages that the store has kept from an earlier run of the broker.
+    pub facts: Option<Arc<UserFacts>>,
     /// Where the Client has connected from. Absent where it has not since the broker started, and
     /// for the process itself.
     pub source: Option<Source>,
+    /// What the policy has found out about the Client.
+    pub note: PolicyNote,
+}
+
+/// What a policy has found out about a Client once, so that it need not look for it whenever it is
+/// asked. It is no part of the identity: all notes are equal, and a copy has none.
+#[derive(Default)]
+pub struct PolicyNote(OnceLock<Box<Noted>>);
+
+struct Noted {
+    epoch: u64,
+    found: Arc<dyn Any + Send + Sync>,
+}
+
+/// What authentication has found out about a user. The core only carries it to whoever decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct UserFacts {
+    /// The part of authentication that has let the user in, such as `password_file`.
+    pub member: Option<Box<str>>,
+    /// Further facts, by name.
+    pub attributes: UserAttributes,
+    /// The groups that authentication says the user belongs to.
+    pub groups: Box<[Box<str>]>,
+    /// Whether the user may do everything that is not forbidden to everybody.
+    pub is_superuser: bool,
+    /// What the user's credential itself allows and denies, in its order.
+    pub rules: Box<[CredentialRule]>,
+    /// When the credential ends, in seconds since 1970; absent: never.
+    pub expires_at: Option<u64>,
+}
+
+/// A permission, or a prohibition, inside a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CredentialRule {
+    /// Whether it allows.
+    pub allows: bool,
+    /// Whether it is about publishing.
+    pub publish: bool,
+    /// Whether it is about subscribing and receiving.
+    pub subscribe: bool,
+    /// The topics, as a template of Topic Filters.
+    pub topics: Box<str>,
+    /// The levels of QoS that it is about: bit 0 for QoS 0, to bit 2 for QoS 2.
+    pub qos: u8,
+    /// The RETAIN flag that it is about; absent: both.
+    pub retain: Option<bool>,
 }
 
 /// What authentication says of a user, by name.
@@ -125,7 +173,56 @@ impl ConnectionId {
 impl Identity {
     /// Returns the identity of a Client of which nothing else is known.
     pub fn new(client_id: Box<str>, user_name: Option<Box<str>>) -> Self {
-        Self { client_id, user_name, attributes: None, source: None }
+        Self { client_id, user_name, facts: None, source: None, note: PolicyNote::default() }
+    }
+
+    /// Returns whether this is the broker itself or the program around it, and no Client.
+    pub fn is_of_program(&self) -> bool {
+        is_reserved_client_id(&self.client_id) || self.client_id.contains('\0')
+    }
+}
+
+impl PolicyNote {
+    /// Returns what was found in this epoch of the policy, if that was noted.
+    #[inline]
+    pub fn get<T: Any + Send + Sync>(&self, epoch: u64) -> Option<&T> {
+        let noted = self.0.get().filter(|noted| noted.epoch == epoch)?;
+        noted.found.downcast_ref()
+    }
+
+    /// Notes what was found in an epoch, unless there is a note already, of whatever epoch: the
+    /// core gives Sessions notes without anything when the policy has changed.
+    pub fn set(&self, epoch: u64, found: Arc<dyn Any + Send + Sync>) {
+        let _ = self.0.set(Box::new(Noted { epoch, found }));
+    }
+
+    /// Returns whether there is a note.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.get().is_some()
+    }
+}
+
+impl Clone for PolicyNote {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for PolicyNote {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for PolicyNote {}
+
+impl Hash for PolicyNote {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl fmt::Debug for PolicyNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_set() { "PolicyNote(set)" } else { "PolicyNote(unset)" })
     }
 }
 

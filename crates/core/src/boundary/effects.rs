@@ -8,7 +8,7 @@ use std::time::Duration;
 use midge_codec::{ProtocolVersion, QoS, ReasonCode};
 
 use crate::base::drop_reason::DropReason;
-use crate::base::identity::{ConnectionId, Identity, UserAttributes, WorkerId};
+use crate::base::identity::{ConnectionId, Identity, UserFacts, WorkerId};
 use crate::base::message::Message;
 use crate::boundary::drop_notes::{DropIndex, DropNote};
 use crate::boundary::packet_lines::TracedPacket;
@@ -128,7 +128,7 @@ pub struct User {
     /// another one, it is disconnected (0x87).
     pub name: Option<Box<str>>,
     /// Further facts for authorization.
-    pub attributes: UserAttributes,
+    pub facts: UserFacts,
     /// How long the user's credential is valid, from now on; absent: for ever. When it ends, so
     /// does the Network Connection, unless the user has authenticated anew: MQTT 5 Clients are told
     /// 0xA0 Maximum connect time.

@@ -4,12 +4,13 @@
 //! These are plain values: nothing here keeps anything, and nothing here knows of files.
 
 use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, QoS, SubscriptionOptions};
 
 use crate::base::durability::Durability;
 use crate::base::identifiers::Identifiers;
-use crate::base::identity::{SessionId, WorkerId};
+use crate::base::identity::{SessionId, UserFacts, WorkerId};
 use crate::base::message::Message;
 use crate::base::time::Timestamp;
 
@@ -150,6 +151,8 @@ pub struct SessionRecord {
     pub client_id: Box<str>,
     /// The user who owns it.
     pub user_name: Option<Box<str>>,
+    /// What authentication has found out about that user last.
+    pub facts: Option<Arc<UserFacts>>,
     /// How long it lives on without a Network Connection; `u32::MAX`: forever.
     pub expiry_seconds: u32,
     /// How many messages its Client may have got and not acknowledged: its Receive Maximum, or an

@@ -196,6 +196,7 @@ pub(crate) fn record_of(
         number,
         client_id: session.identity().client_id.clone(),
         user_name: session.identity().user_name.clone(),
+        facts: session.identity().facts.clone(),
         expiry_seconds: session.expiry_seconds(),
         window: receive_maximum.max(earlier),
         will: session.will().map(|will: &Will| WillRecord {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use midge_codec::{Auth, Packet, ReasonCode, UserProperties};
 
-use crate::base::identity::{ConnectionId, Identity, SessionSlot, Source};
+use crate::base::identity::{ConnectionId, Identity, SessionSlot, Source, UserFacts};
 use crate::base::timers::Timer;
 use crate::boundary::effects::{AuthAnswer, AuthRequest, DisconnectReason, EnhancedStep, User};
 use crate::boundary::turn::Turn;
@@ -196,16 +196,22 @@ impl Core {
             ..identity_of(present.client_id.clone(), user, present.source)
         };
         let former = self.ground.clients.session_mut(slot).set_identity(Arc::new(identity));
-        self.judge_if_new(slot, &former);
+        if self.judge_if_new(slot, &former) {
+            self.ground.clients.store_record(slot);
+        }
         self.limit_by_credential(id, user.valid_for, turn);
         Ok(())
     }
 
-    /// Has a Session judged anew if its Client's user has other attributes than it had.
-    pub(crate) fn judge_if_new(&mut self, slot: SessionSlot, former: &Identity) {
-        if self.ground.clients.session(slot).identity().attributes != former.attributes {
+    /// Has a Session judged anew if its Client's user is another one, or has other facts than it
+    /// had. Returns whether that is so.
+    pub(crate) fn judge_if_new(&mut self, slot: SessionSlot, former: &Identity) -> bool {
+        let present = self.ground.clients.session(slot).identity();
+        let is_new = (&present.user_name, &present.facts) != (&former.user_name, &former.facts);
+        if is_new {
             self.revoking.add(self.ground.clients.session_id(slot));
         }
+        is_new
     }
 
     /// Sets when a Network Connection has to end because its user's credential does.
@@ -268,7 +274,7 @@ impl Core {
 
 /// Returns the identity of a Client that is admitted as this user.
 pub(crate) fn identity_of(client_id: Box<str>, user: &User, source: Option<Source>) -> Identity {
-    let User { name, attributes, .. } = user;
-    let attributes = (!attributes.is_empty()).then(|| Arc::new(attributes.clone()));
-    Identity { client_id, user_name: name.clone(), attributes, source }
+    let User { name, facts, .. } = user;
+    let facts = (*facts != UserFacts::default()).then(|| Arc::new(facts.clone()));
+    Identity { facts, source, ..Identity::new(client_id, name.clone()) }
 }

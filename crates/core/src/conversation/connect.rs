@@ -418,7 +418,8 @@ impl Core {
         let existing = self.ground.clients.session_by_client_id(&identity.client_id);
         if let Some(slot) = existing {
             let owner = self.ground.clients.session(slot).identity();
-            if owner.user_name != identity.user_name {
+            let is_others = owner.user_name != identity.user_name;
+            if is_others && !self.ground.clients.policy.may_claim(identity, owner) {
                 let detail = "the Client Identifier belongs to a session of another user";
                 return Err((ReasonCode::ClientIdentifierNotValid, detail));
             }

@@ -5,13 +5,21 @@ use midge_codec::QoS;
 use crate::base::identity::Identity;
 
 /// Decides who may do what. Called on the worker's thread for every message: it must answer from
-/// memory and never block.
+/// memory and never block. What it has to look for, it may keep in the [`Identity::note`].
 pub trait Policy: Send + Sync {
     /// Whether `client` may be connected. Asked for each Client when it connects, and when the
     /// policy has changed.
     fn may_stay(&self, client: &Identity) -> bool {
         let _ = client;
         true
+    }
+
+    /// Whether `client` may have the Session that `owner` has under the same Client Identifier,
+    /// although they are different users. Then the Session, and what waits for it, belong to
+    /// `client`, and its subscriptions are judged anew.
+    fn may_claim(&self, client: &Identity, owner: &Identity) -> bool {
+        let _ = (client, owner);
+        false
     }
 
     /// Whether `publisher` may publish to `topic` now.

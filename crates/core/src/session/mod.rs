@@ -291,11 +291,18 @@ impl Session {
         self.durability = durability;
     }
 
-    /// Replaces what is known of its Client, which stays the same one. Returns what was known.
+    /// Replaces what is known of its Client, which has the same Client Identifier. Returns what was
+    /// known.
     pub(crate) fn set_identity(&mut self, identity: Arc<Identity>) -> Arc<Identity> {
         debug_assert_eq!(self.identity.client_id, identity.client_id);
-        debug_assert_eq!(self.identity.user_name, identity.user_name);
         std::mem::replace(&mut self.identity, identity)
+    }
+
+    /// Lets the policy look at the Client anew.
+    pub(crate) fn forget_policy_note(&mut self) {
+        if self.identity.note.is_set() {
+            self.identity = Arc::new(Identity::clone(&self.identity));
+        }
     }
 
     pub(crate) fn set_expiry_seconds(&mut self, expiry_seconds: u32) {

@@ -156,8 +156,9 @@ impl Core {
     ) -> SessionSlot {
         let RecoveredSession { record, detached_at, subscriptions, awaiting_release, queue } =
             session;
-        let identity = Arc::new(Identity::new(record.client_id, record.user_name));
-        let slot = self.ground.clients.insert_session(identity);
+        let facts = record.facts;
+        let identity = Identity { facts, ..Identity::new(record.client_id, record.user_name) };
+        let slot = self.ground.clients.insert_session(Arc::new(identity));
         let inflight_max = self.ground.config.limits.inflight_messages_max;
         let extent = self.ground.clients.extent(u16::MAX);
         self.ground.clients.count_in(slot);

@@ -1,6 +1,7 @@
 //! A policy that tests change while the broker runs.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use midge_codec::{QoS, TopicFilter, TopicName};
 use midge_core::{Identity, Policy};
@@ -21,6 +22,8 @@ pub(crate) struct Rules {
     denied: Mutex<Vec<(Right, String, String)>>,
     /// The highest QoS that a subscription may have.
     qos_max: Mutex<Option<u8>>,
+    /// Whether users may have the Sessions of nobody in particular.
+    lets_claim: AtomicBool,
 }
 
 impl Rules {
@@ -33,6 +36,10 @@ impl Rules {
 
     pub(crate) fn set_qos_max(&self, qos_max: Option<u8>) {
         *self.qos_max.lock().expect("no test panics inside") = qos_max;
+    }
+
+    pub(crate) fn let_claim(&self) {
+        self.lets_claim.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn clear(&self) {
@@ -55,6 +62,12 @@ fn matches(filter: &str, topic: &str) -> bool {
 impl Policy for Rules {
     fn may_stay(&self, client: &Identity) -> bool {
         self.allows(Right::Stay, client, |_| true)
+    }
+
+    fn may_claim(&self, client: &Identity, owner: &Identity) -> bool {
+        self.lets_claim.load(Ordering::Relaxed)
+            && client.user_name.is_some()
+            && owner.user_name.is_none()
     }
 
     fn may_publish(&self, publisher: &Identity, topic: &str, _: QoS, _: bool) -> bool {

@@ -168,6 +168,7 @@ fn only_what_was_sent_to_a_client_after_a_power_cut_outlives_its_expiry() {
             number: 1,
             client_id: "s".into(),
             user_name: None,
+            facts: None,
             expiry_seconds: 3600,
             window: NonZeroU16::new(2),
             will: None,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use midge_codec::{Auth, Packet, ReasonCode, UserProperties};
-use midge_core::{AuthAnswer, Event, StoreOp, User, UserAttribute};
+use midge_core::{
+    AuthAnswer, Event, Recovered, RecoveredQueue, RecoveredSession, StoreOp, SubscriptionRecord,
+    User, UserAttribute, UserFacts,
+};
 
 use crate::node::{ADDRESS, Conn, Node, Setup, scenario, scenario_with};
 use crate::packets::{connect, options, persistent, publish, will};
@@ -19,7 +22,8 @@ fn text(value: &str) -> UserAttribute {
 /// The user `ada` on this floor.
 fn ada(floor: &str) -> User {
     let attributes = [("floor".into(), text(floor))].into();
-    User { attributes, ..User::named("ada") }
+    let facts = UserFacts { attributes, ..UserFacts::default() };
+    User { facts, ..User::named("ada") }
 }
 
 fn allow(user: User) -> AuthAnswer {
@@ -56,7 +60,7 @@ fn publisher(node: &mut Node, conn: Conn) -> Arc<midge_core::Identity> {
 }
 
 fn floor(node: &mut Node, conn: Conn) -> Option<UserAttribute> {
-    publisher(node, conn).attributes.as_ref()?.get("floor").cloned()
+    publisher(node, conn).facts.as_ref()?.attributes.get("floor").cloned()
 }
 
 #[test]
@@ -322,5 +326,91 @@ fn many_subscriptions_are_not_judged_in_one_turn() {
         }
         assert_eq!(node.events.len(), MANY);
         assert!(turns > MANY / 1_024, "{turns}");
+    });
+}
+
+/// The records of Sessions that the store has got, in order.
+fn session_records(node: &Node) -> Vec<midge_core::SessionRecord> {
+    let records = node.stored.iter().flatten().filter_map(|op| match op {
+        StoreOp::Session(record) => Some((**record).clone()),
+        _ => None,
+    });
+    records.collect()
+}
+
+#[test]
+fn what_is_known_of_a_user_outlives_a_restart() {
+    let setup = Setup { has_store: true, ..Setup::default() };
+    let mut node = Node::new(&setup);
+    let stored_floor = |node: &Node| {
+        let facts = session_records(node).last()?.facts.clone()?;
+        facts.attributes.get("floor").cloned()
+    };
+    admit_as(&mut node, ada("1"));
+    let conn = node.connect_with(&with_method("c")).0;
+    assert_eq!(stored_floor(&node), Some(text("1")));
+    admit_as(&mut node, ada("2"));
+    authenticate_anew(&mut node, conn);
+    assert_eq!(stored_floor(&node), Some(text("2")));
+    let records = session_records(&node).len();
+    authenticate_anew(&mut node, conn);
+    assert_eq!(session_records(&node).len(), records, "nothing is new");
+
+    let record = session_records(&node).pop().expect("it is stored");
+    let session = RecoveredSession {
+        record,
+        detached_at: Some(node.now),
+        subscriptions: vec![SubscriptionRecord {
+            filter: "t".into(),
+            options: options(1),
+            identifier: None,
+        }],
+        awaiting_release: Vec::new(),
+        queue: RecoveredQueue::default(),
+    };
+    let recovered =
+        Recovered { sessions: vec![Box::new(session)], next_number: 9, ..Recovered::default() };
+    let mut node = Node::new(&setup);
+    node.rules.set_qos_max(Some(0));
+    let home = node.home("c");
+    node.call(home, |core, turn| core.restore(recovered, turn));
+    node.call(home, midge_core::Core::end_restore);
+    let asked = node.events.iter().find_map(|event| match event {
+        Event::Subscribed { client, reason_code: ReasonCode::NotAuthorized, .. } => {
+            client.facts.as_ref()?.attributes.get("floor").cloned()
+        }
+        _ => None,
+    });
+    assert_eq!(asked, Some(text("2")), "the policy was asked about ada on her last floor");
+}
+
+#[test]
+fn a_session_of_nobody_can_be_claimed_by_a_user_if_the_policy_lets_it() {
+    scenario(|node| {
+        let publisher = node.connect("p");
+        let conn = node.connect_with(&persistent("c")).0;
+        node.subscribe(conn, "a", 1);
+        node.subscribe(conn, "b", 1);
+        node.lose(conn);
+        node.publish(publisher, "a", "waits", 1);
+        admit_as(node, ada("1"));
+        let again = node.refused(&persistent("c"));
+        assert_eq!(again, ReasonCode::ClientIdentifierNotValid as u8, "it is another user");
+        node.rules.let_claim();
+        node.rules.deny(Right::Subscribe, "c", "b");
+        let (conn, ack) = node.connect_with(&persistent("c"));
+        assert!(ack.session_present);
+        assert_eq!(node.texts(conn), ["waits"]);
+        node.settle();
+        node.publish(publisher, "b", "not any more", 1);
+        assert_eq!(node.texts(conn), [""; 0], "the subscription was judged again");
+        node.lose(conn);
+        // It has an owner now.
+        admit_as(node, User::named("eve"));
+        let again = node.refused(&persistent("c"));
+        assert_eq!(again, ReasonCode::ClientIdentifierNotValid as u8);
+        admit_as(node, User::default());
+        let again = node.refused(&persistent("c"));
+        assert_eq!(again, ReasonCode::ClientIdentifierNotValid as u8, "nobody is not ada");
     });
 }

@@ -8,6 +8,7 @@ pub(crate) mod confirm;
 pub(crate) mod detached;
 pub(crate) mod ended;
 pub(crate) mod enqueue;
+mod facts;
 pub(crate) mod finished;
 pub(crate) mod group;
 pub(crate) mod keep;

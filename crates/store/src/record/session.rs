@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use midge_core::{SessionRecord, WillRecord};
 
 use super::bytes::{BadRecord, Reader, put_bytes, put_varint};
+use super::facts;
 use super::message::{self, Restorer};
 
 /// Never to be changed: files contain it.
@@ -15,7 +16,8 @@ const USER_NAME: u8 = 1;
 const WILL: u8 = 1 << 1;
 const WILL_EXPIRY: u8 = 1 << 2;
 const WINDOW: u8 = 1 << 3;
-const KNOWN: u8 = USER_NAME | WILL | WILL_EXPIRY | WINDOW;
+const FACTS: u8 = 1 << 4;
+const KNOWN: u8 = USER_NAME | WILL | WILL_EXPIRY | WINDOW | FACTS;
 
 pub(crate) fn encode(session: &SessionRecord, out: &mut Vec<u8>) {
     let mut flags = 0;
@@ -31,6 +33,9 @@ pub(crate) fn encode(session: &SessionRecord, out: &mut Vec<u8>) {
     if session.window.is_some() {
         flags |= WINDOW;
     }
+    if session.facts.is_some() {
+        flags |= FACTS;
+    }
     put_varint(out, session.number);
     out.push(flags);
     put_varint(out, u64::from(session.expiry_seconds));
@@ -40,6 +45,9 @@ pub(crate) fn encode(session: &SessionRecord, out: &mut Vec<u8>) {
     put_bytes(out, session.client_id.as_bytes());
     if let Some(name) = &session.user_name {
         put_bytes(out, name.as_bytes());
+    }
+    if let Some(facts) = &session.facts {
+        facts::encode(facts, out);
     }
     if let Some(will) = &session.will {
         put_varint(out, u64::from(will.delay_seconds));
@@ -66,9 +74,10 @@ pub(crate) fn decode(body: &[u8]) -> Result<SessionRecord, BadRecord> {
     let window = if flags & WINDOW == 0 { None } else { Some(decode_window(&mut reader)?) };
     let client_id = reader.str()?.into();
     let user_name = if flags & USER_NAME == 0 { None } else { Some(Box::from(reader.str()?)) };
+    let facts = if flags & FACTS == 0 { None } else { Some(facts::decode(&mut reader)?) };
     let will = if flags & WILL == 0 { None } else { Some(decode_will(&mut reader, flags)?) };
     reader.finish()?;
-    Ok(SessionRecord { number, client_id, user_name, expiry_seconds, window, will })
+    Ok(SessionRecord { number, client_id, user_name, facts, expiry_seconds, window, will })
 }
 
 fn decode_window(reader: &mut Reader<'_>) -> Result<NonZeroU16, BadRecord> {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, QoS, RetainHandling, SubscriptionOptions};
 use midge_core::{
-    Attributes, Durability, GroupRecord, Identifiers, Identity, Kept, Message, MessageParts, Owner,
-    Round, SessionRecord, SubscriptionRecord, Timestamp, WillRecord, WorkerId,
+    Attributes, CredentialRule, Durability, GroupRecord, Identifiers, Identity, Kept, Message,
+    MessageParts, Owner, Round, SessionRecord, SubscriptionRecord, Timestamp, UserAttribute,
+    UserFacts, WillRecord, WorkerId,
 };
 use proptest::prelude::*;
 
@@ -129,6 +130,7 @@ fn examples_of_sessions() -> Vec<Example> {
         number: 300,
         client_id: "c".into(),
         user_name: Some("me".into()),
+        facts: None,
         expiry_seconds: u32::MAX,
         window: None,
         will: Some(WillRecord {
@@ -138,11 +140,33 @@ fn examples_of_sessions() -> Vec<Example> {
         }),
     };
     let max = [0xff; 9];
+    let facts = UserFacts {
+        member: Some("f".into()),
+        attributes: [("n".into(), UserAttribute::Number(-3))].into(),
+        groups: ["g".into()].into(),
+        rules: [CredentialRule {
+            allows: true,
+            publish: false,
+            subscribe: true,
+            topics: "#".into(),
+            qos: 0b011,
+            retain: Some(true),
+        }]
+        .into(),
+        expires_at: Some(300),
+        ..UserFacts::default()
+    };
+    let known = SessionRecord { facts: Some(Arc::new(facts)), will: None, ..session.clone() };
     let windowed = SessionRecord { window: NonZeroU16::new(300), will: None, ..session.clone() };
     vec![
         (16, encoded(|out| session::encode(&session, out)), {
             let head = [0xac, 2, 0b111, 0xff, 0xff, 0xff, 0xff, 0x0f, 1, b'c', 2, b'm', b'e'];
             [&head[..], &[10, 20], MESSAGE].concat()
+        }),
+        (16, encoded(|out| session::encode(&known, out)), {
+            let head = [0xac, 2, 0b1_0001, 0xff, 0xff, 0xff, 0xff, 0x0f, 1, b'c', 2, b'm', b'e'];
+            let facts = [0b101, 1, b'f', 0xac, 2, 1, 1, b'n', 2, 5, 1, 1, b'g'];
+            [&head[..], &facts, &[1, 0b1_1101, 0b011, 1, b'#']].concat()
         }),
         (
             16,
@@ -265,7 +289,11 @@ fn every_record_comes_back_as_it_was_written() {
     assert_eq!(subscription_image::decode(&body).unwrap(), (3, vec![example_subscription()]));
     let (_, session, _) = examples().swap_remove(0);
     let session = session::decode(&session).unwrap();
-    let (_, windowed, _) = examples().swap_remove(1);
+    let (_, known, _) = examples().swap_remove(1);
+    let facts = session::decode(&known).unwrap().facts.unwrap();
+    assert_eq!((facts.member.as_deref(), facts.expires_at), (Some("f"), Some(300)));
+    assert_eq!(facts.attributes["n"], UserAttribute::Number(-3));
+    let (_, windowed, _) = examples().swap_remove(2);
     assert_eq!(
         (session.window, session::decode(&windowed).unwrap().window),
         (None, NonZeroU16::new(300))

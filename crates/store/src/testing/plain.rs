@@ -47,8 +47,13 @@ pub(crate) fn session(record: &SessionRecord, detached: Option<Timestamp>) -> St
         format!("{} {} {:?}", message(&will.message), will.delay_seconds, will.expiry_seconds)
     });
     format!(
-        "session {} {} {:?} {} {:?} {will:?} {detached:?}",
-        record.number, record.client_id, record.user_name, record.expiry_seconds, record.window
+        "session {} {} {:?} {:?} {} {:?} {will:?} {detached:?}",
+        record.number,
+        record.client_id,
+        record.user_name,
+        record.facts,
+        record.expiry_seconds,
+        record.window
     )
 }
 

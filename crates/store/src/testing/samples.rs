@@ -29,6 +29,7 @@ pub(crate) fn session(number: u64) -> SessionRecord {
         number,
         client_id: "client".into(),
         user_name: None,
+        facts: None,
         expiry_seconds: 7,
         window: None,
         will: None,

@@ -42,6 +42,7 @@ fn session(owner: Owner) -> StoreOp {
         number,
         client_id: format!("{number}").into(),
         user_name: None,
+        facts: None,
         expiry_seconds: u32::MAX,
         window: None,
         will: None,

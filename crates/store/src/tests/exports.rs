@@ -11,7 +11,7 @@ use midge_core::{
 };
 
 use super::checks::{NOW, options, store};
-use super::generator::Generator;
+use super::generator::{Generator, facts};
 use crate::engine::Engine;
 use crate::recovery::Opened;
 use crate::segment::segment_number;
@@ -90,6 +90,7 @@ fn special(disk: &Arc<FaultyDisk>) {
         number,
         client_id: format!("special {number}").into(),
         user_name: Some("".into()),
+        facts: Some(Arc::new(facts(number))),
         expiry_seconds: u32::MAX,
         window: None,
         will: None,

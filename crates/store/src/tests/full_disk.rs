@@ -39,6 +39,7 @@ impl Broker {
             number: 1,
             client_id: "client".into(),
             user_name: None,
+            facts: None,
             expiry_seconds: 10,
             window: None,
             will: None,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use midge_codec::{PacketIdentifier, QoS, RetainHandling, SubscriptionOptions};
 use midge_core::{
-    Attributes, Commit, Durability, Enqueue, GroupRecord, Identifiers, Identity, Kept, Message,
-    MessageParts, Owner, Round, SessionRecord, StoreOp, StoredDelivery, SubscriptionRecord,
-    Timestamp, WillRecord, WorkerId,
+    Attributes, Commit, CredentialRule, Durability, Enqueue, GroupRecord, Identifiers, Identity,
+    Kept, Message, MessageParts, Owner, Round, SessionRecord, StoreOp, StoredDelivery,
+    SubscriptionRecord, Timestamp, UserAttribute, UserAttributes, UserFacts, WillRecord, WorkerId,
 };
 
 use super::model::Model;
@@ -214,6 +214,7 @@ impl Generator {
             number,
             client_id,
             user_name,
+            facts: self.random.one_in(3).then(|| Arc::new(facts(number))),
             expiry_seconds: self.random.next() as u32,
             window: NonZeroU16::new(self.random.next() as u16),
             will,
@@ -301,5 +302,29 @@ impl Generator {
             },
             publisher: Arc::new(Identity::new("publisher".into(), user_name)),
         })
+    }
+}
+
+/// What authentication may find out about a user, different for each number.
+pub(super) fn facts(number: u64) -> UserFacts {
+    let rule = |allows| CredentialRule {
+        allows,
+        publish: !allows,
+        subscribe: true,
+        topics: format!("t/{number}/#").into(),
+        qos: (number % 8) as u8,
+        retain: [None, Some(true), Some(false)][(number % 3) as usize],
+    };
+    UserFacts {
+        member: number.is_multiple_of(2).then(|| "jwt".into()),
+        attributes: UserAttributes::from([
+            ("a".into(), UserAttribute::Number(-(number as i64))),
+            ("b".into(), UserAttribute::Text("text".into())),
+            ("c".into(), UserAttribute::List(["x".into(), "y".into()].into())),
+        ]),
+        groups: ["g".into(), number.to_string().into()].into(),
+        is_superuser: number.is_multiple_of(5),
+        rules: [rule(true), rule(false)].into(),
+        expires_at: number.is_multiple_of(3).then_some(number),
     }
 }

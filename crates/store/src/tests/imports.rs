@@ -343,7 +343,7 @@ fn an_export_that_was_edited_is_refused_or_makes_a_store_that_a_core_goes_on_wit
         let text = exported(&disk);
         go_on_with(&imported(&text).unwrap(), seed);
         let mut random = Random::new(seed);
-        for _ in 0..24 {
+        for _ in 0..32 {
             let edited = mutated(&text, &mut random);
             let Ok(disk) = imported(&edited) else {
                 refused += 1;

@@ -29,6 +29,7 @@ fn session() -> SessionRecord {
         number: 1,
         client_id: "client".into(),
         user_name: None,
+        facts: None,
         expiry_seconds: 1,
         window: None,
         will: None,

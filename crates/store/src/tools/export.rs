@@ -19,6 +19,7 @@ use super::line::{
     Retained, Session, Subscription, Taken, VERSION, Will, list, owner_fields,
 };
 use super::progress::{Counter, Progress};
+use super::user::User;
 use crate::clock::{Mark, wall_of};
 use crate::disk::Disk;
 use crate::error::OpenError;
@@ -232,6 +233,7 @@ impl Exporter<'_> {
             number,
             client_id: record.client_id,
             user_name: record.user_name,
+            user: record.facts.as_deref().map(User::of),
             expiry_seconds: record.expiry_seconds,
             window: record.window,
             next_sequence,

@@ -23,6 +23,7 @@ use super::line::{
 };
 use super::progress::{Counter, Progress};
 use super::target::{Target, TargetError};
+use super::user::User;
 use crate::disk::Disk;
 use crate::engine::{Engine, Options};
 use crate::error::{OpenError, StoreError};
@@ -337,7 +338,9 @@ impl Importer {
         let identity = Identity::new(client_id, user_name);
         let will = session.will.map(|will| will_of(&will, &identity)).transpose()?;
         let Identity { client_id, user_name, .. } = identity;
-        let record = SessionRecord { number, client_id, user_name, expiry_seconds, window, will };
+        let facts = session.user.map(User::into_facts).transpose()?.map(Arc::new);
+        let record =
+            SessionRecord { number, client_id, user_name, facts, expiry_seconds, window, will };
         self.engine.apply_op(&StoreOp::Session(Box::new(record)));
         match (session.detached, session.sent_ahead) {
             (Some(_), Some(_)) => {

@@ -12,6 +12,7 @@ use midge_core::{
 use serde::{Deserialize, Serialize};
 
 use super::base64;
+use super::user::User;
 use crate::record::StoredMessage;
 
 /// The version of the format.
@@ -75,6 +76,9 @@ pub(crate) struct Session {
     pub(crate) client_id: Box<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user_name: Option<Box<str>>,
+    /// What authentication has found out about the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<User>,
     pub(crate) expiry_seconds: u32,
     /// How many messages its Client may have got and not acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,6 +18,7 @@ mod progress;
 mod read_only;
 mod source;
 mod target;
+mod user;
 
 pub use backup::{BackupError, BackupOptions, backup};
 pub use check::{Checked, Content, check};

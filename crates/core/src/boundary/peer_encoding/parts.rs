@@ -14,7 +14,8 @@ use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identifiers::Identifiers;
 use crate::base::identity::{
-    GroupId, Identity, SessionId, Source, UserAttribute, UserAttributes, WorkerId,
+    CredentialRule, GroupId, Identity, SessionId, Source, UserAttribute, UserAttributes, UserFacts,
+    WorkerId,
 };
 use crate::base::message::{Attributes, Message, MessageParts};
 use crate::boundary::peer_messages::{ComingSession, Member, WantedFilter};
@@ -46,8 +47,26 @@ fields! {
     Member { session, options, identifier, online, is_stored, in_flight }
     Delivery { message, qos, retain, identifiers, group }
     Attributes { qos, retain, expires_at, publisher_session, durability }
-    Identity { client_id, user_name, attributes, source }
+    UserFacts { member, attributes, groups, is_superuser, rules, expires_at }
+    CredentialRule { allows, publish, subscribe, topics, qos, retain }
     WantedFilter { filter, options, identifier }
+}
+
+/// The note of the policy stays where it is.
+impl Wire for Identity {
+    fn write(&self, writer: &mut Writer<'_>) {
+        let Self { client_id, user_name, facts, source, note: _ } = self;
+        client_id.write(writer);
+        user_name.write(writer);
+        facts.write(writer);
+        source.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, PeerDecodeError> {
+        let (client_id, user_name) = (Wire::read(reader)?, Wire::read(reader)?);
+        let (facts, source) = (Wire::read(reader)?, Wire::read(reader)?);
+        Ok(Self { facts, source, ..Self::new(client_id, user_name) })
+    }
 }
 
 /// Whoever came by no listener has the number 65535 here, which no listener has.
@@ -221,11 +240,21 @@ impl Wire for Arc<Identity> {
     }
 }
 
+impl Wire for Arc<UserFacts> {
+    fn write(&self, writer: &mut Writer<'_>) {
+        UserFacts::write(self, writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, PeerDecodeError> {
+        UserFacts::read(reader).map(Arc::new)
+    }
+}
+
 /// The names are in ascending order, and none comes twice.
-impl Wire for Arc<UserAttributes> {
+impl Wire for UserAttributes {
     fn write(&self, writer: &mut Writer<'_>) {
         writer.number(self.len() as u64);
-        for (name, value) in &**self {
+        for (name, value) in self {
             name.write(writer);
             value.write(writer);
         }
@@ -240,7 +269,28 @@ impl Wire for Arc<UserAttributes> {
             }
             attributes.insert(name, value);
         }
-        Ok(Arc::new(attributes))
+        Ok(attributes)
+    }
+}
+
+impl<T: Wire> Wire for Box<[T]> {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.number(self.len() as u64);
+        self.iter().for_each(|it| it.write(writer));
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, PeerDecodeError> {
+        Vec::read(reader).map(Self::from)
+    }
+}
+
+impl Wire for u8 {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.byte(*self);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, PeerDecodeError> {
+        reader.byte()
     }
 }
 

@@ -15,7 +15,9 @@ use crate::base::delivery::Delivery;
 use crate::base::drop_reason::DropReason;
 use crate::base::durability::Durability;
 use crate::base::identifiers::Identifiers;
-use crate::base::identity::{GroupId, Identity, SessionId, Source, UserAttribute, WorkerId};
+use crate::base::identity::{
+    CredentialRule, GroupId, Identity, SessionId, Source, UserAttribute, UserFacts, WorkerId,
+};
 use crate::base::message::{Attributes, Message, MessageParts};
 use crate::base::time::Timestamp;
 use crate::boundary::peer_messages::{
@@ -50,6 +52,17 @@ fn member() -> Member {
     }
 }
 
+fn rule() -> CredentialRule {
+    CredentialRule {
+        allows: true,
+        publish: false,
+        subscribe: true,
+        topics: "w/+".into(),
+        qos: 0b011,
+        retain: Some(true),
+    }
+}
+
 fn publisher() -> Arc<Identity> {
     let attributes = [
         ("level".into(), UserAttribute::Number(-2)),
@@ -57,10 +70,16 @@ fn publisher() -> Arc<Identity> {
         ("wards".into(), UserAttribute::List(["a".into(), "b".into()].into())),
     ];
     Arc::new(Identity {
-        client_id: "c".into(),
-        user_name: Some("u".into()),
-        attributes: Some(Arc::new(attributes.into())),
+        facts: Some(Arc::new(UserFacts {
+            member: Some("jwt".into()),
+            attributes: attributes.into(),
+            groups: ["nurses".into()].into(),
+            is_superuser: false,
+            rules: [rule()].into(),
+            expires_at: Some(300),
+        })),
         source: Some(Source { listener: Some(2), address: Some([192, 0, 2, 7].into()) }),
+        ..Identity::new("c".into(), Some("u".into()))
     })
 }
 
@@ -400,6 +419,17 @@ fn any_attribute() -> impl Strategy<Value = UserAttribute> {
 fn any_identity() -> impl Strategy<Value = Arc<Identity>> {
     let attributes =
         prop::collection::btree_map(".{0,8}".prop_map(Box::from), any_attribute(), 0..4);
+    let groups = prop::collection::vec(".{0,8}".prop_map(Box::from), 0..3);
+    let facts = (attributes, groups, any::<bool>(), any::<Option<u64>>()).prop_map(
+        |(attributes, groups, is_superuser, expires_at)| UserFacts {
+            member: (!groups.is_empty()).then(|| "m".into()),
+            attributes,
+            rules: groups.iter().map(|_| rule()).collect(),
+            groups: groups.into(),
+            is_superuser,
+            expires_at,
+        },
+    );
     let address = prop_oneof![
         any::<Option<[u8; 4]>>().prop_map(|it| it.map(Into::into)),
         any::<[u8; 16]>().prop_map(|it| Some(it.into())),
@@ -407,11 +437,11 @@ fn any_identity() -> impl Strategy<Value = Arc<Identity>> {
     let source = (prop::option::of(0..u16::MAX), address)
         .prop_map(|(listener, address)| Source { listener, address });
     let names = (".{0,12}", prop::option::of(".{0,12}"));
-    (names, prop::option::of(attributes), prop::option::of(source)).prop_map(
-        |((client_id, user_name), attributes, source)| {
+    (names, prop::option::of(facts), prop::option::of(source)).prop_map(
+        |((client_id, user_name), facts, source)| {
             let (client_id, user_name) = (client_id.into(), user_name.map(Into::into));
-            let attributes = attributes.map(Arc::new);
-            Arc::new(Identity { client_id, user_name, attributes, source })
+            let facts = facts.map(Arc::new);
+            Arc::new(Identity { facts, source, ..Identity::new(client_id, user_name) })
         },
     )
 }

@@ -209,17 +209,6 @@ impl<T: Wire> Wire for Vec<T> {
     }
 }
 
-impl Wire for Box<[u64]> {
-    fn write(&self, writer: &mut Writer<'_>) {
-        writer.number(self.len() as u64);
-        self.iter().for_each(|&number| writer.number(number));
-    }
-
-    fn read(reader: &mut Reader<'_>) -> Result<Self, PeerDecodeError> {
-        Vec::read(reader).map(Vec::into_boxed_slice)
-    }
-}
-
 impl Wire for Box<str> {
     fn write(&self, writer: &mut Writer<'_>) {
         writer.bytes(self.as_bytes());

@@ -171,6 +171,7 @@ fn over(client: &Identity, number: u64) -> StoreOp {
         number,
         client_id: client.client_id.clone(),
         user_name: client.user_name.clone(),
+        facts: None,
         expiry_seconds: 0,
         window: None,
         will: None,

@@ -2,7 +2,7 @@
 //! handed out, nothing is lost without a report, and nothing panics.
 
 use super::*;
-use crate::segment::{END_BYTES, FRAME_BYTES};
+use crate::segment::{END_BYTES, FRAME_BYTES, VERSION};
 
 const SEGMENT_BYTES: u64 = 400;
 
@@ -238,7 +238,7 @@ fn a_newer_format_is_refused_and_nothing_is_changed() {
         disk.overwrite("journal-0000000000000004.new", &[]);
         let name = segment_name(number);
         let mut bytes = disk.read(&name).unwrap();
-        bytes[8] = 4;
+        bytes[8] = VERSION as u8 + 1;
         let crc = crc32c::crc32c(&bytes[..60]);
         bytes[60..64].copy_from_slice(&crc.to_le_bytes());
         disk.overwrite(&name, &bytes);
@@ -249,7 +249,7 @@ fn a_newer_format_is_refused_and_nothing_is_changed() {
         let before = (contents(&disk), disk.operations());
         match try_open(&disk, SEGMENT_BYTES, None) {
             Err(OpenError::NewerFormat { file, version }) => {
-                assert_eq!((file, version), (name, 4));
+                assert_eq!((file, version), (name, VERSION + 1));
             }
             _ => panic!("a newer format must be refused"),
         }
