@@ -10,12 +10,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use midge_core::{
-    AllowAll, Capabilities, Core, CoreConfig, Counters, Durability, DurabilityRules, Limits,
-    NodeBudget, Policy, SharedStrategy, TopicRules, WorkerId,
+    Capabilities, Core, CoreConfig, Counters, Durability, DurabilityRules, Limits, NodeBudget,
+    SharedStrategy, TopicRules, WorkerId,
 };
 use midge_net::{Listen, ListenError, ListenerAddress, Listeners, Poller, Watcher};
 use midge_store::OpenError;
 
+use crate::access::{Access, AccessControl, NodePolicy};
 use crate::clock::{Clock, Clocks, MachineClocks};
 use crate::directory::Directory;
 use crate::drop_log;
@@ -48,6 +49,7 @@ pub struct BrokerBuilder {
     shared_backlog: bool,
     response_prefix: Option<Box<str>>,
     hook: Option<Arc<dyn Hook>>,
+    access: Option<Access>,
     seed: Option<u64>,
     storage: Option<Storage>,
     durability: DurabilityRules,
@@ -97,6 +99,7 @@ impl Broker {
             shared_backlog: true,
             response_prefix: Some("response".into()),
             hook: None,
+            access: None,
             seed: None,
             storage: None,
             durability: DurabilityRules::default(),
@@ -290,6 +293,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// Sets who comes in and what Clients may do. Then the chain decides about each CONNECT, in
+    /// place of [`Hook::authenticate`]; what a hook forbids stays forbidden.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = Some(access);
+        self
+    }
+
     /// Seeds hash tables. The default is a different seed at each start, which nobody can guess.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -427,10 +438,7 @@ impl BrokerBuilder {
         let inboxes: Arc<[Arc<Inbox>]> =
             pollers.iter().map(|poller| new_inbox(poller, &let_in, share.inbox)).collect();
         let orders = self.storage.is_some().then(|| Arc::new(Orders::new(share.orders)));
-        let limit = self.limits.memory_bytes_max;
-        let gauge = MemoryGauge::new(limit, own_bytes, count, self.allocator);
-        let unfinished = Arc::new(Unfinished::new(share.unfinished));
-        let memory = Memory { gauge: Arc::new(gauge), unfinished };
+        let memory = self.memory(own_bytes, count, &share);
         let (addresses, control) = (bound.addresses(), bound.control());
         let listeners = Arc::new(BrokerListeners::new(
             &self.limits,
@@ -441,12 +449,14 @@ impl BrokerBuilder {
         ));
         let publish_window = PublishWindow::new(self.publish_bytes_max.min(share.published));
         let [seed] = random::words()?;
+        let access = AccessControl::start(self.access.take(), count)?;
         let handle = BrokerHandle::new(
             Arc::clone(&inboxes),
             (count > 1).then(|| Arc::new(Directory::new(seed))),
             orders.clone(),
             Arc::clone(&listeners),
             publish_window,
+            access,
         );
         let mut broker = Broker {
             listeners: Arc::clone(&listeners),
@@ -483,6 +493,13 @@ impl BrokerBuilder {
         Ok(broker)
     }
 
+    fn memory(&self, own_bytes: u64, workers: usize, share: &Share) -> Memory {
+        let limit = self.limits.memory_bytes_max;
+        let gauge = MemoryGauge::new(limit, own_bytes, workers, self.allocator);
+        let unfinished = Arc::new(Unfinished::new(share.unfinished));
+        Memory { gauge: Arc::new(gauge), unfinished }
+    }
+
     fn start_workers(
         &self,
         pollers: Vec<Poller>,
@@ -495,7 +512,7 @@ impl BrokerBuilder {
         let count = pollers.len();
         let directory = broker.handle.directory.clone();
         let hook = self.hook.as_ref().map(|hook| Arc::new(GuardedHook::new(Arc::clone(hook))));
-        let policy = policy(hook.as_ref());
+        let policy = NodePolicy::of(hook.as_ref(), broker.handle.access.as_ref());
         let limits = Arc::new(self.limits.clone());
         let budget = Arc::new(NodeBudget::default());
         let topics = Arc::new(self.topics.clone());
@@ -535,6 +552,7 @@ impl BrokerBuilder {
             inboxes: Arc::clone(inboxes),
             directory,
             hook,
+            access: broker.handle.access.clone(),
             orders: orders.cloned(),
             bell: bell.clone(),
             on_failure: Arc::clone(&self.on_failure),
@@ -629,14 +647,6 @@ fn start_listeners(
     };
     let running = bound.start(watchers, move |it| by_thread.pass_on(it), before_each_wait)?;
     Ok(listeners.run(running)?)
-}
-
-/// Returns the policy that the core asks: the hook, if there is one.
-fn policy(hook: Option<&Arc<GuardedHook>>) -> Arc<dyn Policy> {
-    match hook {
-        Some(hook) => Arc::clone(hook) as _,
-        None => Arc::new(AllowAll),
-    }
 }
 
 /// What all workers of a broker get.

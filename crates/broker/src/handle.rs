@@ -14,6 +14,7 @@ use midge_core::{
 use midge_net::{ListenError, ListenerAddress, ListenerFigures, Renewal};
 use midge_store::StoreUsage;
 
+use crate::access::{Access, AccessControl};
 use crate::directory::Directory;
 use crate::figures::Snapshot;
 use crate::inbox::{Inbox, Letter, LocalMessage, LocalSubscribe, OpenSession};
@@ -40,6 +41,8 @@ pub struct BrokerHandle {
     next: Arc<AtomicUsize>,
     started: Instant,
     pub(crate) events: Arc<EventHub>,
+    /// Present if the broker has users or access rules.
+    pub(crate) access: Option<Arc<AccessControl>>,
 }
 
 /// Where a list of Sessions goes on: see [`BrokerHandle::list_clients`].
@@ -81,10 +84,19 @@ impl BrokerHandle {
         orders: Option<Arc<Orders>>,
         listeners: Arc<BrokerListeners>,
         publish_window: Arc<PublishWindow>,
+        access: Option<Arc<AccessControl>>,
     ) -> Self {
-        let (next, started) = (Arc::new(AtomicUsize::new(0)), Instant::now());
-        let events = Arc::default();
-        Self { inboxes, directory, orders, listeners, publish_window, next, started, events }
+        Self {
+            inboxes,
+            directory,
+            orders,
+            listeners,
+            publish_window,
+            next: Arc::new(AtomicUsize::new(0)),
+            started: Instant::now(),
+            events: Arc::default(),
+            access,
+        }
     }
 
     /// Returns the present listeners, in the order in which they were asked for.
@@ -143,6 +155,19 @@ impl BrokerHandle {
     /// Clients.
     pub fn policy_changed(&self) {
         self.inboxes.iter().for_each(|inbox| inbox.send(Letter::PolicyChanged));
+    }
+
+    /// Replaces what [`BrokerBuilder::access`](crate::BrokerBuilder::access) has set. Within the
+    /// next turns of the workers, everything that is not allowed any more ends, as after
+    /// [`BrokerHandle::policy_changed`]. Returns false, and changes nothing, if the broker was
+    /// started without.
+    pub fn set_access(&self, access: Access) -> bool {
+        let Some(control) = &self.access else {
+            return false;
+        };
+        control.replace(access);
+        self.policy_changed();
+        true
     }
 
     /// Sets whose packets the log shows at its level `trace` from now on, by Client Identifier;

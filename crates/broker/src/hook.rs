@@ -1,5 +1,7 @@
 //! What an embedding program can decide and learn.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
 use midge_codec::{QoS, ReasonCode};
@@ -80,11 +82,27 @@ pub trait Hook: Send + Sync + 'static {
 pub struct AuthReply {
     connection: ConnectionId,
     inbox: Option<Arc<Inbox>>,
+    kept: Option<Kept>,
 }
 
+/// What an enhanced authentication keeps from one step to the next.
+pub(crate) type Kept = Box<dyn Any + Send>;
+
 impl AuthReply {
-    pub(crate) fn new(connection: ConnectionId, inbox: Arc<Inbox>) -> Self {
-        Self { connection, inbox: Some(inbox) }
+    pub(crate) fn new(connection: ConnectionId, inbox: Arc<Inbox>, kept: Option<Kept>) -> Self {
+        Self { connection, inbox: Some(inbox), kept }
+    }
+
+    /// Takes what the step before this one has kept by [`AuthReply::go_on`].
+    pub fn take_kept(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.kept.take()
+    }
+
+    /// Sends this Authentication Data, and keeps something until the Client's next step. It is
+    /// dropped with the connection.
+    pub fn go_on(mut self, data: Option<Box<[u8]>>, kept: Box<dyn Any + Send>) {
+        self.kept = Some(kept);
+        self.send(AuthAnswer::Continue(data));
     }
 
     /// Lets the Client in as this user.
@@ -105,7 +123,8 @@ impl AuthReply {
 
     fn send(&mut self, answer: AuthAnswer) {
         if let Some(inbox) = self.inbox.take() {
-            inbox.send(Letter::Authenticated { connection: self.connection, answer });
+            let (connection, kept) = (self.connection, self.kept.take());
+            inbox.send(Letter::Authenticated { connection, answer, kept });
         }
     }
 }
@@ -113,6 +132,12 @@ impl AuthReply {
 impl Drop for AuthReply {
     fn drop(&mut self) {
         self.send(AuthAnswer::Refuse(ReasonCode::NotAuthorized));
+    }
+}
+
+impl fmt::Debug for AuthReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthReply").field("connection", &self.connection).finish_non_exhaustive()
     }
 }
 

@@ -4,6 +4,7 @@
 //! Each batch takes the lock once, never once per message. Many letters between two turns cause one
 //! wake-up.
 
+use std::any::Any;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,6 +64,8 @@ pub(crate) enum Letter {
     Authenticated {
         connection: ConnectionId,
         answer: AuthAnswer,
+        /// What the authentication keeps until the Client's next step.
+        kept: Option<Box<dyn Any + Send>>,
     },
     Publish(Box<LocalMessage>),
     Subscribe(Box<LocalSubscribe>),

@@ -17,6 +17,7 @@
 //! Inside, this crate is the driver: workers that carry bytes between sockets and the
 //! deterministic core. It decides nothing about MQTT itself.
 
+mod access;
 mod broker;
 mod busy;
 mod certificate_watch;
@@ -44,6 +45,7 @@ mod subscription_log;
 mod watch;
 mod worker;
 
+pub use access::Access;
 pub use broker::{Broker, BrokerBuilder, StartError};
 pub use clock::Clocks;
 pub use figures::{Figure, Snapshot};
@@ -52,6 +54,7 @@ pub use hook::{AuthReply, Hook};
 pub use listener_terms::ListenerSettings;
 pub use listeners::{Listener, ListenerChange};
 pub use memory::Allocator;
+pub use midge_auth;
 pub use midge_codec::{ProtocolVersion, PublishProperties, QoS, ReasonCode, Rule, UserProperties};
 pub use midge_core::{
     AuthAnswer, AuthRequest, AutoSubscription, Capabilities, ClientDetails, ClientInfo,

@@ -9,7 +9,9 @@ mod certs;
 mod client;
 mod config;
 mod endpoint;
+mod import;
 mod logger;
+mod passwd;
 mod serve;
 mod store;
 
@@ -40,6 +42,8 @@ enum Command {
     Bench(bench::BenchArgs),
     Store(store::StoreArgs),
     Certs(certs::CertsArgs),
+    Passwd(passwd::PasswdArgs),
+    Import(import::ImportArgs),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,8 @@ fn main() -> ExitCode {
         Some(Command::Bench(args)) => bench::run(&args),
         Some(Command::Store(args)) => store::run(&args),
         Some(Command::Certs(args)) => certs::run(&args),
+        Some(Command::Passwd(args)) => passwd::run(&args),
+        Some(Command::Import(args)) => import::run(&args),
     }
 }
 

@@ -78,6 +78,7 @@ const BROKER: House = House {
         "inbox",
         "passing_on",
         "hook",
+        "access",
         "listeners",
         "storage",
         "handle",

@@ -7,9 +7,10 @@ use std::io;
 use std::sync::Arc;
 
 use midge_codec::{PacketType, ReasonCode};
-use midge_core::{AuthAnswer, ConnectionId};
+use midge_core::{AuthAnswer, AuthRequest, ConnectionId};
 use midge_net::Received;
 
+use crate::access::login_of;
 use crate::directory::Ownership;
 use crate::hook::{AuthReply, allow_anonymous};
 use crate::spares::give_back;
@@ -31,23 +32,57 @@ impl Worker {
                 self.core.handle_auth_answer(connection, answer, None, &mut self.turn);
                 continue;
             }
-            match &self.node.hook {
-                Some(hook) => {
-                    let Some(socket) = self.sockets.of(connection) else {
-                        continue;
-                    };
-                    let inbox = Arc::clone(&self.node.inboxes[self.id.index()]);
-                    let reply = AuthReply::new(connection, inbox);
-                    if !hook.authenticate(request, &socket.stream.peer(), reply) {
-                        // If somebody still holds the reply, an answer from now on is too late.
-                        let refusal = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
-                        self.core.handle_auth_answer(connection, refusal, None, &mut self.turn);
-                    }
-                }
-                None => self.handle_answer(connection, allow_anonymous(&request), rest),
+            match (&self.node.access, &self.node.hook) {
+                (Some(_), _) => self.ask_access(request, rest),
+                (None, Some(_)) => self.ask_hook(request),
+                (None, None) => self.handle_answer(connection, allow_anonymous(&request), rest),
             }
         }
         give_back(&mut self.turn.fx.authenticate, requests);
+    }
+
+    /// Has a request answered by the authentication chain: at once if that costs nothing.
+    fn ask_access(&mut self, request: AuthRequest, rest: &[u8]) {
+        let connection = request.connection;
+        let (Some(access), Some(socket)) = (&self.node.access, self.sockets.peek(connection))
+        else {
+            return;
+        };
+        let client = self.core.client_of(connection);
+        let present_user = client.and_then(|client| client.user_name.clone());
+        let listener = &socket.terms.place.name;
+        let login = login_of(request, &socket.stream.peer(), listener, present_user);
+        let begun = socket.authentication.is_some();
+        let answer = if begun { None } else { access.decide_now(&login) };
+        if let Some(answer) = answer {
+            return self.handle_answer(connection, answer, rest);
+        }
+        let reply = self.reply(connection);
+        if let (Some(access), Some(reply)) = (&self.node.access, reply) {
+            access.decide_later(login, reply);
+        }
+    }
+
+    fn ask_hook(&mut self, request: AuthRequest) {
+        let connection = request.connection;
+        let (Some(reply), Some(socket)) = (self.reply(connection), self.sockets.of(connection))
+        else {
+            return;
+        };
+        let peer = socket.stream.peer();
+        let asked = self.node.hook.as_ref().map(|hook| hook.authenticate(request, &peer, reply));
+        if asked == Some(false) {
+            // If somebody still holds the reply, an answer from now on is too late.
+            let refusal = AuthAnswer::Refuse(ReasonCode::NotAuthorized);
+            self.core.handle_auth_answer(connection, refusal, None, &mut self.turn);
+        }
+    }
+
+    /// Returns the way to answer a request later.
+    fn reply(&mut self, connection: ConnectionId) -> Option<AuthReply> {
+        let inbox = Arc::clone(&self.node.inboxes[self.id.index()]);
+        let kept = self.sockets.of(connection)?.authentication.take().map(|kept| *kept);
+        Some(AuthReply::new(connection, inbox, kept))
     }
 
     /// Makes this worker the owner of a Client Identifier that its core has just assigned. Returns

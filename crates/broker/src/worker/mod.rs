@@ -29,6 +29,7 @@ use std::time::Duration;
 use midge_core::{ConnectionId, Core, PeerMessage, Timestamp, Tracing, Turn, WorkerId};
 use midge_net::{Entrance, Poller, Readiness, Scratch};
 
+use crate::access::AccessControl;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::drop_log::DropLog;
@@ -61,6 +62,8 @@ pub(crate) struct Node {
     /// Who owns which Session; `None` if there is one worker only.
     pub(crate) directory: Option<Arc<Directory>>,
     pub(crate) hook: Option<Arc<GuardedHook>>,
+    /// Decides who comes in, if there are users; otherwise the hook does.
+    pub(crate) access: Option<Arc<AccessControl>>,
     /// The way to the store, if there is one.
     pub(crate) orders: Option<Arc<Orders>>,
     /// Rings for the thread that updates the topics below `$SYS`.
@@ -496,7 +499,10 @@ impl Worker {
             Letter::Move { client_id, to, answer } => {
                 answer.send(self.begin_move(&client_id, to));
             }
-            Letter::Authenticated { connection, answer } => {
+            Letter::Authenticated { connection, answer, kept } => {
+                if let Some(socket) = self.sockets.of(connection) {
+                    socket.authentication = kept.map(Box::new);
+                }
                 self.handle_answer(connection, answer, &[]);
             }
             Letter::Publish(message) => self.locals.note_publish(message),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use midge_core::{ConnectionId, Timestamp};
 use midge_net::Stream;
 
+use crate::hook::Kept;
 use crate::listener_terms::ListenerTerms;
 use crate::worker::reservations::Reservation;
 
@@ -57,6 +58,8 @@ pub(crate) struct Socket {
     pub(crate) reservation: Reservation,
     /// Whether something has come or gone since Clients were given to other workers last.
     pub(crate) is_active: bool,
+    /// What an enhanced authentication keeps until the next step.
+    pub(crate) authentication: Option<Box<Kept>>,
 }
 
 /// A connection that has come to a worker, from a listener or from another worker.
@@ -140,6 +143,7 @@ impl Socket {
             is_parked: false,
             reservation: Reservation::default(),
             is_active: false,
+            authentication: None,
         }
     }
 }

@@ -21,6 +21,7 @@ use super::values::{Values, capabilities, durability, qos};
 pub(crate) struct Configuration {
     /// Where to listen; empty if no listener was named.
     pub(crate) listeners: Vec<ListenerSettings>,
+    pub(crate) access: AccessSettings,
     /// `None`: everything is kept in memory only.
     pub(crate) storage: Option<Storage>,
     pub(crate) durability: Durability,
@@ -42,6 +43,35 @@ pub(crate) struct Configuration {
     /// The Client whose packets are traced; `None`: all Clients.
     pub(crate) trace_client: Option<String>,
     pub(crate) shutdown_deadline: Duration,
+}
+
+/// Who comes in and what Clients may do, as far as it does not stand in other files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AccessSettings {
+    /// `None`: not said.
+    pub(crate) anonymous: Option<bool>,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) allows_by_default: bool,
+    pub(crate) acl_file: Option<PathBuf>,
+}
+
+/// Who can connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Users {
+    /// Users that authentication knows.
+    Known,
+    /// Anybody.
+    Anybody,
+}
+
+impl AccessSettings {
+    /// Says who can connect.
+    pub(crate) fn users(&self) -> Users {
+        match self.anonymous.unwrap_or(self.password_file.is_none()) {
+            true => Users::Anybody,
+            false => Users::Known,
+        }
+    }
 }
 
 /// How a log line is written.
@@ -73,6 +103,7 @@ impl Configuration {
             listeners: all("listener")
                 .filter_map(|values| listener::settings(&values, capabilities))
                 .collect(),
+            access: access(&one("authentication"), &one("authorization")),
             storage: storage(&one("storage")),
             durability: durability(&one("storage"), "durability").unwrap_or_default(),
             topic_durabilities: all("durability")
@@ -100,6 +131,15 @@ impl Configuration {
             log_format: if is_json { LogFormat::Json } else { LogFormat::Text },
             shutdown_deadline: Duration::from_secs(deadline),
         }
+    }
+}
+
+fn access(authentication: &Values<'_>, authorization: &Values<'_>) -> AccessSettings {
+    AccessSettings {
+        anonymous: authentication.given_boolean("anonymous"),
+        password_file: authentication.text("password_file").map(PathBuf::from),
+        allows_by_default: authorization.text("default").as_deref() != Some("deny"),
+        acl_file: authorization.text("acl_file").map(PathBuf::from),
     }
 }
 

@@ -15,9 +15,6 @@ use super::schema::{Key, Schema, Section};
 use super::settings::{Setting, Settings, Table};
 use super::value::Given;
 
-/// Sections and keys that are promised, but not in this build.
-const TO_COME: &[&str] = &["authentication", "authorization"];
-
 /// How often a section that can be repeated may occur.
 pub(crate) const TABLES_MAX: usize = 1_000;
 
@@ -184,10 +181,6 @@ impl Reader<'_> {
     }
 
     fn unknown_section(&mut self, name: &str, span: Range<usize>) {
-        if TO_COME.contains(&name) {
-            let message = format!("[{name}] is not part of this build yet");
-            return self.problem(span, message, None);
-        }
         if let Some(owners) = self.owners(name) {
             let message = format!("`{name}` stands outside of its section");
             return self.problem(span, message, Some(format!("write it below {owners}")));
@@ -205,10 +198,6 @@ impl Reader<'_> {
 
     fn unknown_key(&mut self, section: &Section, group: &str, name: &Spanned<Cow<'_, str>>) {
         let (header, span, name) = (section.header(), name.span(), name.get_ref());
-        if TO_COME.contains(&&**name) {
-            let message = format!("`{name}` in {header} is not part of this build yet");
-            return self.problem(span, message, None);
-        }
         let prefix = if group.is_empty() { String::new() } else { format!("{group}.") };
         let full = format!("{prefix}{name}");
         let mut names = section.keys.iter().map(|key| key.name);

@@ -6,6 +6,7 @@
 //! made, too. Nothing here starts anything: a broker is started with a whole configuration or not
 //! at all.
 
+mod access_rules;
 mod accounts;
 mod address;
 mod certificates;
@@ -38,7 +39,7 @@ mod value;
 mod values;
 
 pub(crate) use command::{EXIT_WRONG_CONFIGURATION, print_report};
-pub(crate) use configuration::{Configuration, LogFormat};
+pub(crate) use configuration::{AccessSettings, Configuration, LogFormat, Users};
 pub(crate) use effective::Effective;
 pub(crate) use environment::Variables;
 pub(crate) use flags::Flags;

@@ -3,6 +3,7 @@
 
 use midge_core::counted;
 
+use super::access_rules;
 use super::effect_rules;
 use super::listener_rules;
 use super::problem::Problem;
@@ -27,6 +28,7 @@ pub(crate) fn check(schema: &Schema, settings: &Settings, problems: &mut Vec<Pro
     for table in settings.tables("auto_subscribe") {
         check_shared(table, problems);
     }
+    access_rules::check(settings, problems);
     effect_rules::check(settings, problems);
 }
 

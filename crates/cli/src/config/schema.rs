@@ -8,6 +8,7 @@
 //! TOML has three ways to write it: `tls.certificate = "..."`, `tls = { certificate = "..." }` and
 //! a table `[listener.tls]`.
 
+mod access;
 mod capabilities;
 mod listener;
 
@@ -136,6 +137,8 @@ impl Schema {
     pub(crate) fn new() -> Self {
         let sections = vec![
             listener::section(),
+            access::authentication(),
+            access::authorization(),
             broker(),
             storage(),
             durability(),

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     TopicPrefix,
     /// A directory; it need not exist.
     Directory,
+    /// A file; it need not exist.
+    File,
     /// One or more files; they need not exist.
     Files,
     /// Web origins, or none.
@@ -186,7 +188,8 @@ impl Kind {
                 Err(rule) => Err(complain("topic", rule.description())),
             },
             Self::Directory if text.is_empty() => Err(Complaint::new("must name a directory")),
-            Self::Directory => Ok(()),
+            Self::File if text.is_empty() => Err(Complaint::new("must name a file")),
+            Self::Directory | Self::File => Ok(()),
             Self::TopicPrefix if text.is_empty() => Ok(()),
             Self::TopicPrefix => match TopicName::new(text) {
                 Ok(_) => Ok(()),
@@ -266,6 +269,7 @@ impl fmt::Display for Kind {
             }
             Self::Target => f.write_str("a topic, such as \"devices/$1\""),
             Self::Directory => f.write_str("a directory, such as \"/var/lib/midge\""),
+            Self::File => f.write_str("a file, such as \"passwd\""),
             Self::TopicPrefix => f.write_str("the start of a Topic Name, such as \"responses\""),
             Self::Files => f.write_str("a file, such as \"server.pem\", or a list of files"),
             Self::Origins => {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -22,6 +22,18 @@ pub(crate) struct Secret(String);
 impl Secret {
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    /// Reads the file that `--password-file` names.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, String> {
+        let source = format!("--password-file: {}", path.display());
+        let file = File::open(path).map_err(|error| format!("{source}: {error}"))?;
+        read(file, &source)
+    }
+
+    /// Reads standard input to its end.
+    pub(crate) fn of_standard_input() -> Result<Self, String> {
+        read(io::stdin().lock(), "--stdin: standard input")
     }
 
     /// Returns the text itself, to be used only where it has to be sent.
@@ -75,7 +87,7 @@ impl PasswordArgs {
             return Ok(Some(password.clone()));
         }
         if let Some(path) = &self.password_file {
-            return read(path).map(Some);
+            return Secret::of_file(path).map(Some);
         }
         if of_url.is_some() || !has_user_name {
             return Ok(of_url.cloned());
@@ -87,12 +99,11 @@ impl PasswordArgs {
     }
 }
 
-fn read(path: &Path) -> Result<Secret, String> {
-    let name = path.display();
-    let failed = |what: &dyn fmt::Display| format!("--password-file: {name}: {what}");
+/// Reads a password to the end of `input`, without its last line end.
+fn read(input: impl Read, source: &str) -> Result<Secret, String> {
+    let failed = |what: &dyn fmt::Display| format!("{source}: {what}");
     let mut text = String::new();
-    let file = File::open(path).map_err(|error| failed(&error))?;
-    let read = file.take(PASSWORD_BYTES_MAX + 2).read_to_string(&mut text);
+    let read = input.take(PASSWORD_BYTES_MAX + 2).read_to_string(&mut text);
     read.map_err(|error| failed(&error))?;
     let password = text.strip_suffix('\n').unwrap_or(&text);
     let password = password.strip_suffix('\r').unwrap_or(password);
@@ -100,7 +111,7 @@ fn read(path: &Path) -> Result<Secret, String> {
         return Err(failed(&"it is empty"));
     }
     if password.contains('\n') {
-        return Err(failed(&"it has more than one line: a password file has the password alone"));
+        return Err(failed(&"it has more than one line: the password stands there alone"));
     }
     Ok(Secret::new(password))
 }

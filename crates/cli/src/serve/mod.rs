@@ -3,6 +3,7 @@
 //! It joins the configuration, the log, the signals and the broker. A broker is started only if the
 //! whole configuration is right; everything that a broker does is in the crate `midge-broker`.
 
+mod access;
 mod descriptors;
 mod listeners;
 mod reload;
@@ -13,12 +14,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use midge_broker::{Allocator, Broker, BrokerBuilder, ListenerSettings, StartError, Storage};
+use midge_broker::{
+    Access, Allocator, Broker, BrokerBuilder, ListenerSettings, StartError, Storage,
+};
 
 use crate::allocator::{allocated_bytes, give_back};
 use crate::config::command::{EXIT_WRONG_CONFIGURATION, print_report};
 use crate::config::{Configuration, Flags, Loaded, Sources};
 use crate::logger;
+use access::AccessFiles;
 use listeners::{DefaultListeners, ShownListener};
 use reload::{Reloader, Reloads};
 use signals::{Request, Signals};
@@ -60,13 +64,20 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
     };
     let default_listeners = DefaultListeners::default();
     let listeners = default_listeners.or_configured(configuration);
-    match start(configuration, listeners, signals.failure()) {
+    let (files, access) = match AccessFiles::open(&configuration.access) {
+        Ok(opened) => opened,
+        Err(error) => {
+            log::error!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match start(configuration, listeners, access, signals.failure()) {
         Ok(broker) => {
             let listeners: Vec<_> =
                 broker.handle().listeners().iter().map(ShownListener::new).collect();
             announce(&listeners, &loaded, &sources);
             let reloader =
-                Reloader::new(sources, broker.handle(), loaded.effective, default_listeners);
+                Reloader::new(sources, broker.handle(), loaded.effective, default_listeners, files);
             let deadline = loaded.configuration.shutdown_deadline;
             match Reloads::start(reloader) {
                 Ok(reloads) => serve(broker, &reloads, deadline, signals),
@@ -86,6 +97,7 @@ pub(crate) fn run(args: &ServeArgs) -> ExitCode {
 fn start(
     configuration: &Configuration,
     listeners: Vec<ListenerSettings>,
+    access: Access,
     on_failure: impl Fn(&str) + Send + Sync + 'static,
 ) -> Result<Broker, StartError> {
     let mut limits = configuration.limits.clone();
@@ -99,6 +111,7 @@ fn start(
         .response_prefix(configuration.response_prefix.clone())
         .own_topics_interval(configuration.own_topics_interval)
         .trace_client(configuration.trace_client.clone())
+        .access(access)
         .allocator(Allocator { allocated_bytes, give_back });
     if let Some(workers) = configuration.workers {
         builder = builder.workers(workers);
@@ -124,6 +137,7 @@ fn announce(listeners: &[ShownListener], loaded: &Loaded, sources: &Sources) {
         listens_by_file: loaded.listens_by_file(),
         is_found: sources.is_found(),
         data: configuration.storage.as_ref().and_then(Storage::directory),
+        users: configuration.access.users(),
         workers: loaded.configuration.workers,
         workers_default: BrokerBuilder::workers_default(),
     };

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 
 use log::LevelFilter;
 use midge_broker::{BrokerHandle, ListenError, Listener, ListenerChange, Renewal, Settings};
 
+use super::access::AccessFiles;
 use super::descriptors;
 use super::listeners::{DefaultListeners, ShownListener};
 use crate::config::{Configuration, Effective, Loaded, Sources, Value};
@@ -25,6 +26,7 @@ pub(crate) struct Reloader {
     broker: BrokerHandle,
     in_effect: Vec<Effective>,
     default_listeners: DefaultListeners,
+    files: AccessFiles,
 }
 
 /// Reloads on a thread of its own: a name server or a file system may be slow, and the signals that
@@ -45,9 +47,19 @@ impl Reloads {
     pub(crate) fn start(mut reloader: Reloader) -> io::Result<Self> {
         let (wanted, requests) = mpsc::sync_channel(1);
         let serve = move || {
-            while requests.recv().is_ok() {
-                reloader.reload();
-                reloader.tell_certificates(&reloader.broker.reload_certificates());
+            loop {
+                let request = match reloader.files.has_files() {
+                    true => requests.recv_timeout(AccessFiles::PERIOD),
+                    false => requests.recv().map_err(RecvTimeoutError::from),
+                };
+                match request {
+                    Ok(()) => {
+                        reloader.reload();
+                        reloader.tell_certificates(&reloader.broker.reload_certificates());
+                    }
+                    Err(RecvTimeoutError::Timeout) => reloader.files.look(&reloader.broker),
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
         };
         thread::Builder::new().name("midge-reload".into()).spawn(serve)?;
@@ -67,8 +79,9 @@ impl Reloader {
         broker: BrokerHandle,
         in_effect: Vec<Effective>,
         default_listeners: DefaultListeners,
+        files: AccessFiles,
     ) -> Self {
-        Self { sources, broker, in_effect, default_listeners }
+        Self { sources, broker, in_effect, default_listeners, files }
     }
 
     /// Logs the result of reading the listeners' certificates again: whether there are new ones.
@@ -101,6 +114,11 @@ impl Reloader {
     }
 
     fn take(&mut self, loaded: &Loaded) {
+        if let Err(error) = self.files.reload(&loaded.configuration.access, &self.broker) {
+            log::error!("{error}");
+            log::error!("nothing has changed; the configuration in effect stays");
+            return;
+        }
         let found = changes(&self.in_effect, &loaded.effective);
         if found.is_empty() {
             log::info!("the configuration was read again; nothing in it has changed");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::listeners::ShownListener;
-use crate::config::printable;
+use crate::config::{Users, printable};
 use crate::logger::StartLine;
 
 /// The lines that a broker starts with.
@@ -18,6 +18,7 @@ pub(crate) struct StartMessage<'m> {
     pub(crate) is_found: bool,
     /// The data directory; `None`: nothing is kept on disk.
     pub(crate) data: Option<&'m Path>,
+    pub(crate) users: Users,
     /// `None`: one for each processor.
     pub(crate) workers: Option<usize>,
     pub(crate) workers_default: usize,
@@ -54,7 +55,6 @@ impl StartMessage<'_> {
             self.listeners.iter().filter(|listener| !listener.is_local).collect();
         let is_open = |listener: &&&ShownListener| !listener.needs_certificate;
         let open: Vec<_> = reachable.iter().filter(is_open).copied().collect();
-        let asks = "no name or password is asked for yet";
         let mut lines = Vec::new();
         if reachable.is_empty() {
             // If the file says where, --listen would replace all of it.
@@ -62,13 +62,20 @@ impl StartMessage<'_> {
                 false => format!("--listen 0.0.0.0:{}", self.port()),
                 true => "bind = \"0.0.0.0:PORT\" in a [[listener]]".to_string(),
             };
-            lines.push(format!("only this machine can connect; for others too: {open}"));
+            let users = match self.users {
+                Users::Known => "",
+                Users::Anybody => " and users (midge passwd --help)",
+            };
+            lines.push(format!("only this machine can connect; for others too: {open}{users}"));
+        } else if self.users == Users::Known {
+            lines.push("only users with their passwords can connect".to_string());
         } else if open.is_empty() {
             lines.push("only this machine and those with a certificate can connect".to_string());
         } else if self.listeners.len() == 1 {
-            lines.push(format!("whoever reaches it can connect: {asks}"));
+            lines.push("whoever reaches it can connect: anonymous = true".to_string());
         } else {
-            lines.push(format!("whoever reaches {} can connect: {asks}", named(&open)));
+            let open = named(&open);
+            lines.push(format!("whoever reaches {open} can connect: anonymous = true"));
         }
         let believing = self.listeners.iter().filter(|listener| listener.believes_all_proxies);
         let believing: Vec<_> = believing.collect();
@@ -119,6 +126,7 @@ mod tests {
     use midge_net::{Listen, ProxyMode, TlsOptions};
 
     use super::{ShownListener, StartMessage};
+    use crate::config::Users;
 
     fn listener(address: &str) -> ShownListener {
         ShownListener::of(&Listen::new(address), Some(address.parse().unwrap()))
@@ -137,8 +145,17 @@ mod tests {
         let (file, data) = (None, None);
         let (listens_by_file, is_found) = (false, false);
         let (workers, workers_default) = (None, 1);
-        StartMessage { listeners, file, listens_by_file, is_found, data, workers, workers_default }
-            .advice()
+        StartMessage {
+            listeners,
+            file,
+            listens_by_file,
+            is_found,
+            data,
+            users: Users::Anybody,
+            workers,
+            workers_default,
+        }
+        .advice()
     }
 
     #[test]
@@ -151,8 +168,7 @@ mod tests {
         let expected = "only this machine and those with a certificate can connect";
         assert_eq!(advice(&[safe.clone(), listener("[::1]:1883")]), [expected]);
 
-        let one = "whoever reaches mqtt://0.0.0.0:1883 can connect: no name or password is asked \
-                   for yet";
+        let one = "whoever reaches mqtt://0.0.0.0:1883 can connect: anonymous = true";
         let open = listener("0.0.0.0:1883");
         assert_eq!(advice(&[safe, open.clone()]), [one]);
         assert_eq!(advice(&[open.clone(), listener("127.0.0.1:1884")]), [one]);
@@ -164,7 +180,7 @@ mod tests {
     fn the_advice_names_the_port_that_was_chosen() {
         let unix = ShownListener::of(&Listen::new("unix:midge.sock"), None);
         let said = advice(&[unix, listener("127.0.0.1:1893")]);
-        assert!(said[0].ends_with("--listen 0.0.0.0:1893"), "{said:?}");
+        assert!(said[0].contains("--listen 0.0.0.0:1893 and users"), "{said:?}");
     }
 
     #[test]
@@ -181,6 +197,7 @@ mod tests {
     fn a_newcomer_learns_where_everything_is() {
         let listeners = [listener("127.0.0.1:1883"), listener("[::1]:1883")];
         let message = StartMessage {
+            users: Users::Anybody,
             listeners: &listeners,
             file: None,
             listens_by_file: false,
@@ -196,7 +213,7 @@ mod tests {
                  \x20 listens on     mqtt://127.0.0.1:1883\n\
                  \x20                mqtt://[::1]:1883\n\
                  \x20                only this machine can connect; for others too: \
-                 --listen 0.0.0.0:1883\n\
+                 --listen 0.0.0.0:1883 and users (midge passwd --help)\n\
                  \x20 configuration  the defaults, without a file\n\
                  \x20 data           in memory: it is gone when the broker ends\n\
                  \x20 workers        4, one for each processor\n\
@@ -211,6 +228,7 @@ mod tests {
         let listeners = [listener("0.0.0.0:1883"), listener("[::1]:1883")];
         let file = Some(Path::new("midge.toml"));
         let message = StartMessage {
+            users: Users::Anybody,
             listeners: &listeners,
             file,
             listens_by_file: true,
@@ -220,7 +238,7 @@ mod tests {
             workers_default: 4,
         };
         let text = text(&message);
-        assert!(text.contains("no name or password is asked for yet"), "{text}");
+        assert!(text.contains("0.0.0.0:1883 can connect: anonymous = true"), "{text}");
         assert!(text.contains("midge.toml (in the current directory)"), "{text}");
         assert!(text.contains("  data           /var/lib/midge\n"), "{text}");
         assert!(text.contains("  workers        2\n"), "{text}");

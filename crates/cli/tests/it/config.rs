@@ -124,7 +124,7 @@ fn check_points_into_tables_of_keys() {
 
 #[test]
 fn check_opens_the_certificates_that_are_named() {
-    let text = "[[listener]]\nbind = '[::]:8883'\n\
+    let text = "[[listener]]\nbind = '[::1]:8883'\n\
                 tls = { certificate = 'server.pem', key = 'other.key' }\n";
     let directory = Directory::with_configuration(text);
     let check = || midge_in(directory.path(), &[], "config check").end();

@@ -4,12 +4,16 @@ mod broker;
 mod command;
 mod directory;
 
+mod access;
 mod bench;
 mod certs;
 mod config;
+mod import;
 mod listeners;
 mod logging;
 mod options;
+mod passwd;
+mod passwd_terminal;
 mod publish;
 mod raw;
 mod recipes;

@@ -205,9 +205,13 @@ fn an_address_becomes_a_wider_one_at_its_port() {
     let port = free_port();
     let directory = Directory::with_configuration(&listener(port, ""));
     let broker = start(&directory);
-    let broker = reload(&directory, broker, &format!("[[listener]]\nbind = '0.0.0.0:{port}'\n"))
-        .wait_for(&format!("mqtt://127.0.0.1:{port}: listens no longer"))
-        .wait_for(&format!("mqtt://0.0.0.0:{port}: listens from now on"));
+    let broker = reload(
+        &directory,
+        broker,
+        &format!("[[listener]]\nbind = '0.0.0.0:{port}'\n[authentication]\nanonymous = true\n"),
+    )
+    .wait_for(&format!("mqtt://127.0.0.1:{port}: listens no longer"))
+    .wait_for(&format!("mqtt://0.0.0.0:{port}: listens from now on"));
     assert_serves(&mut connect(port, b'c'));
     broker.signal("TERM").end().text();
 }

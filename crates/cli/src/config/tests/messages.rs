@@ -1,6 +1,9 @@
 //! The text of each error, as the user sees it.
 
-use super::{assert_error, load_text};
+use super::{assert_error, file, load_text};
+use crate::config::environment::Variables;
+use crate::config::flags::Flags;
+use crate::config::load;
 
 #[test]
 fn unknown_key() {
@@ -66,7 +69,8 @@ error: there is no section [cluster]
   |
 1 | [cluster]
   |  ^^^^^^^
-  = the sections are [[listener]], [broker], [storage], [[durability]], \
+  = the sections are [[listener]], [authentication], [authorization], [broker], [storage], \
+         [[durability]], \
          [capabilities], [limits], [shared_subscriptions], [[rewrite]], \
          [[auto_subscribe]], [requests], [sys_topics], [log], [shutdown]",
     );
@@ -93,16 +97,37 @@ error: `listener` must be a section
 }
 
 #[test]
-fn not_in_this_build() {
-    assert_error(
-        "[authentication]\npassword_file = 'passwd'\n",
-        "
-error: [authentication] is not part of this build yet
-  --> midge.toml:1:2
+fn open_to_others() {
+    let open = |text: &str| {
+        let loaded = load(file(text), &Variables::new(), &Flags::default());
+        loaded.map(|_| ()).map_err(|report| report.to_string())
+    };
+    let listener = "[[listener]]\nbind = '0.0.0.0:1883'\n";
+    assert_eq!(
+        open(listener).unwrap_err().trim(),
+        "\
+error: whoever reaches this address could connect, as no users are configured
+  --> midge.toml:2:8
   |
-1 | [authentication]
-  |  ^^^^^^^^^^^^^^",
+2 | bind = '0.0.0.0:1883'
+  |        ^^^^^^^^^^^^^^
+  = give users: `password_file` in [authentication], which `midge passwd` writes; or allow it: \
+`anonymous = true` in [authentication], or MIDGE_AUTHENTICATION_ANONYMOUS=true"
     );
+    for said in ["password_file = 'passwd'", "anonymous = true", "anonymous = false"] {
+        assert_eq!(open(&format!("{listener}[authentication]\n{said}\n")), Ok(()), "{said}");
+    }
+    let tls = "tls = { certificate = 'a', key = 'b', client_ca = 'c' }\n";
+    assert_eq!(open(&format!("{listener}{tls}")), Ok(()));
+    let optional = "tls.client_certificates = 'optional'\n";
+    let tls = "tls.certificate = 'a'\ntls.key = 'b'\ntls.client_ca = 'c'\n";
+    assert!(open(&format!("{listener}{tls}{optional}")).is_err());
+    for local in ["127.0.0.1:1883", "[::1]:1883", "unix:midge.sock"] {
+        assert_eq!(open(&format!("[[listener]]\nbind = '{local}'\n")), Ok(()), "{local}");
+    }
+    for other in ["[::]:1883", "192.0.2.1:1883", "[::ffff:192.0.2.1]:1883"] {
+        assert!(open(&format!("[[listener]]\nbind = '{other}'\n")).is_err(), "{other}");
+    }
 }
 
 #[test]
