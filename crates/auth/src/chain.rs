@@ -54,9 +54,21 @@ impl Chain {
         self.lets_anonymous_in
     }
 
-    /// Returns whether deciding about this login costs next to nothing.
-    pub fn is_quick(&self, login: &Login) -> bool {
-        self.members.is_empty() || login.method.is_none() && login.shows_nothing()
+    /// Decides about a login if that costs next to nothing, so that it need not wait for others.
+    pub fn decide_quickly(&self, login: &Login) -> Option<Outcome> {
+        if self.members.is_empty() || login.method.is_none() && login.shows_nothing() {
+            return Some(self.decide(login));
+        }
+        if login.method.is_some() {
+            return None;
+        }
+        for member in &self.members {
+            match member.recall(login)? {
+                Verdict::NotMine => {}
+                verdict => return Some(Outcome::of_verdict(member.name(), verdict, None, login)),
+            }
+        }
+        Some(self.nobodys(login))
     }
 
     /// Returns whether the member that has let a Client in still would: its user is there. A Client
@@ -91,6 +103,11 @@ impl Chain {
                 verdict => return Outcome::of_verdict(member.name(), verdict, None, login),
             }
         }
+        self.nobodys(login)
+    }
+
+    /// Returns what becomes of a login that no member knows.
+    fn nobodys(&self, login: &Login) -> Outcome {
         if self.members.is_empty() && self.lets_anonymous_in {
             // There is nobody who could check its name.
             return Outcome::of(AuthAnswer::allow(None));
@@ -280,6 +297,40 @@ mod tests {
         assert_eq!(named(Vec::new()), AuthAnswer::allow(None));
         let refused = AuthAnswer::Refuse(ReasonCode::BadUserNameOrPassword);
         assert_eq!(named(vec![Arc::new(Always("m", Verdict::NotMine))]), refused);
+    }
+
+    /// Knows some logins without asking anybody.
+    struct Recalls(Option<Verdict>);
+
+    impl Member for Recalls {
+        fn name(&self) -> &str {
+            "recalls"
+        }
+
+        fn authenticate(&self, _: &Login) -> Verdict {
+            panic!("it is not asked on this thread")
+        }
+
+        fn recall(&self, _: &Login) -> Option<Verdict> {
+            self.0.clone()
+        }
+    }
+
+    #[test]
+    fn what_every_member_can_recall_is_decided_quickly() {
+        let quickly = |recalled: &[Option<Verdict>]| {
+            let members = recalled.iter().map(|it| Arc::new(Recalls(it.clone())) as _);
+            let chain = Chain::new(members.collect(), false);
+            chain.decide_quickly(&login()).map(|outcome| outcome.answer)
+        };
+        let refused = Some(AuthAnswer::Refuse(ReasonCode::BadUserNameOrPassword));
+        let not_mine = || Some(Verdict::NotMine);
+        assert!(matches!(quickly(&[not_mine(), Some(allow())]), Some(AuthAnswer::Allow { .. })));
+        assert_eq!(quickly(&[not_mine(), None, Some(allow())]), None, "its turn comes first");
+        assert_eq!(quickly(&[not_mine()]), refused);
+        let with_method = Login { method: Some("M".into()), ..login() };
+        let chain = Chain::new(vec![Arc::new(Recalls(Some(allow())))], false);
+        assert!(chain.decide_quickly(&with_method).is_none());
     }
 
     #[test]

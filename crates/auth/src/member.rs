@@ -14,6 +14,12 @@ pub trait Member: Send + Sync {
     /// Decides about a login. Called on a thread on which it may take its time.
     fn authenticate(&self, login: &Login) -> Verdict;
 
+    /// Decides about a login if that takes microseconds, on any thread; `None` if it does not.
+    fn recall(&self, login: &Login) -> Option<Verdict> {
+        let _ = login;
+        None
+    }
+
     /// Returns how much memory a decision may need for its time, in bytes.
     fn memory_bytes(&self) -> u64 {
         0

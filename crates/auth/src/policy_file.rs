@@ -46,6 +46,10 @@ impl std::error::Error for PolicyFileError {}
 pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, PolicyFileError> {
     let error = |detail: String| PolicyFileError::whole(&path.to_string_lossy(), detail);
     let read = || -> io::Result<Vec<u8>> {
+        // Opening something else, such as a named pipe, might wait for ever.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
         let mut bytes = Vec::new();
         let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
         File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;

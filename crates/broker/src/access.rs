@@ -52,8 +52,6 @@ impl AccessControl {
     const WAITING_MAX: usize = 10_000;
     /// What passwords may need at the same time.
     const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
-    /// The time in which a login is decided. The deadline of the CONNECT is mostly shorter.
-    const DEADLINE: Duration = Duration::from_secs(30);
 
     /// Starts the threads on which logins are decided, if there is anything to decide.
     ///
@@ -93,18 +91,19 @@ impl AccessControl {
     /// [`AccessControl::decide_later`] decides about.
     pub(crate) fn decide_now(&self, login: &Login) -> Option<AuthAnswer> {
         let access = self.current();
-        let outcome = access.chain.is_quick(login).then(|| access.chain.decide(login))?;
+        let outcome = access.chain.decide_quickly(login)?;
         log_refusal(login, &outcome);
         Some(outcome.answer)
     }
 
-    /// Has a login decided about on another thread.
-    pub(crate) fn decide_later(&self, login: Login, mut reply: AuthReply) {
+    /// Has a login decided about on another thread, or refused if that cannot begin within
+    /// `patience`: then its Client does not wait any more.
+    pub(crate) fn decide_later(&self, login: Login, patience: Duration, mut reply: AuthReply) {
         let access = self.current();
         let begun = reply.take_kept().and_then(|kept| kept.downcast::<MemberExchange>().ok());
         let terms = JobTerms {
             network: login.address.map(HostNetwork::of),
-            deadline: Instant::now() + Self::DEADLINE,
+            deadline: Instant::now() + patience,
             memory_bytes: access.chain.memory_bytes(),
         };
         let login = Arc::new(login);

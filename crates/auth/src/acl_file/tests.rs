@@ -245,3 +245,10 @@ proptest! {
         }
     }
 }
+
+/// Opening a named pipe waits until somebody writes to it.
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let error = AclFile::load(&std::env::temp_dir()).err().unwrap();
+    assert!(error.detail.contains("not a regular file"), "{error}");
+}

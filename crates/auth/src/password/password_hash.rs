@@ -156,6 +156,11 @@ impl PasswordHash {
         Ok(verify_slices_are_equal(&found, &self.digest).is_ok())
     }
 
+    /// Returns whether a verification takes no more than a microsecond or so.
+    pub(super) fn is_fast(&self) -> bool {
+        matches!(self.scheme, Scheme::GeneratedSecret)
+    }
+
     /// Returns how much memory a verification needs, besides some hundreds of bytes.
     pub fn memory_bytes(&self) -> usize {
         match self.scheme {

@@ -31,6 +31,8 @@ struct Watch {
     read: Option<FileVersion>,
     /// The other version that [`ReloadingPasswordFile::is_changed`] saw last.
     seen: Option<Option<FileVersion>>,
+    /// How many looks in a row have found another version than the one that was read.
+    looks: u32,
 }
 
 /// The effect of a reload. The names are sorted.
@@ -47,6 +49,8 @@ pub struct Changes {
 impl ReloadingPasswordFile {
     /// How often a login is verified anew because the user's line changed meanwhile.
     const ATTEMPTS_MAX: usize = 4;
+    /// A file that changes all the time is read after so many looks.
+    const LOOKS_MAX: u32 = 5;
 
     /// Reads the file at `path`. `key` protects the memory of logins that were right: it comes from
     /// a cryptographic random source.
@@ -59,7 +63,7 @@ impl ReloadingPasswordFile {
         Ok(Self {
             path: path.into(),
             current: RwLock::new(Arc::new(file)),
-            watch: Mutex::new(Watch { read: Some(version), seen: None }),
+            watch: Mutex::new(Watch { read: Some(version), seen: None, looks: 0 }),
             verified: VerifiedLogins::new(key),
         })
     }
@@ -78,10 +82,11 @@ impl ReloadingPasswordFile {
         let now = FileVersion::of(&self.path).ok();
         let mut watch = self.watch();
         if now == watch.read {
-            watch.seen = None;
+            (watch.seen, watch.looks) = (None, 0);
             return false;
         }
-        watch.seen.replace(now) == Some(now)
+        watch.looks += 1;
+        watch.seen.replace(now) == Some(now) || watch.looks >= Self::LOOKS_MAX
     }
 
     /// Reads the file again, and puts it in force if it is wholly good. The caller then revokes the
@@ -93,7 +98,7 @@ impl ReloadingPasswordFile {
     /// The file cannot be used; the old one stays in force.
     pub fn reload(&self) -> Result<Changes, PasswordFileError> {
         let mut watch = self.watch();
-        watch.seen = None;
+        (watch.seen, watch.looks) = (None, 0);
         watch.read = FileVersion::of(&self.path).ok();
         let (file, version) = PasswordFile::load_version(&self.path)?;
         watch.read = Some(version);
@@ -111,8 +116,8 @@ impl ReloadingPasswordFile {
         Ok(changes)
     }
 
-    /// Decides about a login if that takes microseconds: there are no credentials in it, or it was
-    /// right before. May be called on any thread.
+    /// Decides about a login if that takes microseconds: there are no credentials in it, it was
+    /// right before, or its user has a generated secret. May be called on any thread.
     pub fn recall(&self, login: &Login) -> Option<Verdict> {
         let Some((user, password)) = credentials(login) else {
             return Some(Verdict::NotMine);
@@ -121,7 +126,11 @@ impl ReloadingPasswordFile {
     }
 
     fn recall_by(&self, file: &PasswordFile, user: &str, password: &[u8]) -> Option<Verdict> {
-        let is_known = self.verified.knows(user, password, file.hash_of(user)?);
+        let hash = file.hash_of(user)?;
+        if hash.is_fast() {
+            return Some(file.verify(user, password));
+        }
+        let is_known = self.verified.knows(user, password, hash);
         is_known.then(|| Verdict::Allow(Box::new(User::named(user))))
     }
 
@@ -144,6 +153,10 @@ impl ReloadingPasswordFile {
 impl Member for ReloadingPasswordFile {
     fn name(&self) -> &str {
         PasswordFile::NAME
+    }
+
+    fn recall(&self, login: &Login) -> Option<Verdict> {
+        ReloadingPasswordFile::recall(self, login)
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -211,8 +224,8 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::password::FileFault;
     use crate::password::password_hash::tests::quick;
+    use crate::password::{FileFault, GeneratedSecret};
 
     /// A file in force, and its path, which is removed at the end.
     struct Scene {
@@ -339,6 +352,31 @@ mod tests {
         assert!(!is_changed() && is_changed());
         scene.file.reload().unwrap();
         assert!(scene.allows("alice", "new"));
+    }
+
+    #[test]
+    fn a_file_that_changes_all_the_time_is_read_in_the_end() {
+        let scene = Scene::new(&[line("alice", "a", 1)]);
+        let looks = (0..ReloadingPasswordFile::LOOKS_MAX).map(|look| {
+            fs::write(&scene.path, "#".repeat(look as usize)).unwrap();
+            scene.file.is_changed()
+        });
+        let looks: Vec<_> = looks.collect();
+        assert_eq!(looks, [false, false, false, false, true]);
+        scene.file.reload().unwrap();
+        assert!(!scene.file.is_changed());
+    }
+
+    /// It costs nothing, so it never waits for those that do.
+    #[test]
+    fn a_generated_secret_is_verified_at_once() {
+        let secret = GeneratedSecret::from_random([9; 20]);
+        let hash = secret.hash([3; 16]);
+        let scene = Scene::new(&[format!("pump:{hash}\n")]);
+        let recall = |password: &str| scene.file.recall(&login("pump", password));
+        assert!(matches!(recall(secret.expose()), Some(Verdict::Allow(_))));
+        assert!(matches!(recall("wrong"), Some(Verdict::Deny(_))));
+        assert_eq!(scene.file.recall(&login("nobody", "x")), None, "it costs what others cost");
     }
 
     #[test]

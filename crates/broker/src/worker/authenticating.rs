@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use midge_codec::{PacketType, ReasonCode};
 use midge_core::{AuthAnswer, AuthRequest, ConnectionId};
@@ -53,13 +54,14 @@ impl Worker {
         let listener = &socket.terms.place.name;
         let login = login_of(request, &socket.stream.peer(), listener, present_user);
         let begun = socket.authentication.is_some();
+        let patience = Duration::from_millis(socket.terms.connect_deadline_ms.into());
         let answer = if begun { None } else { access.decide_now(&login) };
         if let Some(answer) = answer {
             return self.handle_answer(connection, answer, rest);
         }
         let reply = self.reply(connection);
         if let (Some(access), Some(reply)) = (&self.node.access, reply) {
-            access.decide_later(login, reply);
+            access.decide_later(login, patience, reply);
         }
     }
 

@@ -118,10 +118,14 @@ impl Access {
     }
 
     /// Returns the keys, by section, and what has to be said about them. `listeners` are those that
-    /// the file has; without any, only this machine can connect, and everybody may.
-    pub(super) fn keys(&self, listeners: &[usize]) -> (Keys, Vec<&'static str>) {
+    /// the file has; without any, only this machine can connect, and everybody may. `is_shut`: none
+    /// of them is open, so nobody comes in anonymously.
+    pub(super) fn keys(&self, listeners: &[usize], is_shut: bool) -> (Keys, Vec<&'static str>) {
         let mut remarks = Vec::new();
-        let anonymous = self.lets_anonymous(listeners, &mut remarks);
+        if is_shut {
+            remarks.push("As no listener is left, nobody comes in without a user name.");
+        }
+        let anonymous = !is_shut && self.lets_anonymous(listeners, &mut remarks);
         let mut keys: Keys = vec![("authentication", "anonymous", anonymous.into())];
         match self.one_of(&self.password_files, listeners) {
             Files::None => {}

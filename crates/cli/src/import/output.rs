@@ -35,7 +35,7 @@ impl Imported {
             let _ = writeln!(toml, "# {lines} without an equivalent: see the end.");
         }
         let (opened, closed) = write_listeners(&draft, &mut toml);
-        write_access(&draft, &mut toml);
+        write_access(&draft, opened == 0 && closed > 0, &mut toml);
         write_sections(&draft, &mut toml);
         write_notes(&draft.notes, &mut toml);
         Self { toml, carried: draft.carried, notes: draft.notes, opened, closed }
@@ -148,11 +148,13 @@ fn write_listeners(draft: &Draft, toml: &mut String) -> (usize, usize) {
     (opened, closed)
 }
 
-fn write_access(draft: &Draft, toml: &mut String) {
+/// `is_shut`: no listener of the file is open, and the one that takes their place would be more
+/// open than they were.
+fn write_access(draft: &Draft, is_shut: bool, toml: &mut String) {
     let listeners = draft.listeners.iter().enumerate();
     let listeners = listeners.filter(|(_, listener)| listener.place.is_some());
     let listeners: Vec<_> = listeners.map(|(index, _)| index).collect();
-    let (keys, remarks) = draft.access.keys(&listeners);
+    let (keys, remarks) = draft.access.keys(&listeners, is_shut);
     let mut last = "";
     toml.push('\n');
     for remark in remarks {

@@ -183,6 +183,10 @@ fn what_restricts_all_clients_closes_all_listeners() {
     let closed =
         ["[authentication]", "anonymous = false", "[authorization]", "default = \"allow\""];
     assert_eq!(access(&imported), closed);
+    // The listener that a broker has without any is not as closed as those were.
+    let imported = directory.import("listener 1884\nallow_anonymous true\nmount_point t/\n");
+    assert!(keys(&imported).is_empty(), "{}", imported.toml);
+    assert_eq!(access(&imported), closed);
 }
 
 #[test]

@@ -25,6 +25,8 @@ struct WatchedFile {
     path: PathBuf,
     read: Option<FileVersion>,
     seen: Option<Option<FileVersion>>,
+    /// How many looks in a row have found another version than the one that was read.
+    looks: u32,
 }
 
 impl AccessFiles {
@@ -148,22 +150,26 @@ fn disconnect(broker: &BrokerHandle, is_one: impl Fn(&str) -> bool) {
 }
 
 impl WatchedFile {
+    /// A file that changes all the time is read after so many looks.
+    const LOOKS_MAX: u32 = 5;
+
     fn new(path: PathBuf) -> Self {
         let read = FileVersion::of(&path).ok();
-        Self { path, read, seen: None }
+        Self { path, read, seen: None, looks: 0 }
     }
 
     /// Returns whether there is a version that was not read yet. It counts when it is seen twice in
-    /// a row, when whoever writes the file has probably finished.
+    /// a row, when whoever writes the file has probably finished, or after some looks.
     fn is_changed(&mut self) -> bool {
         let now = FileVersion::of(&self.path).ok();
         if now == self.read {
-            self.seen = None;
+            (self.seen, self.looks) = (None, 0);
             return false;
         }
-        let is_ready = self.seen.replace(now) == Some(now);
+        self.looks += 1;
+        let is_ready = self.seen.replace(now) == Some(now) || self.looks >= Self::LOOKS_MAX;
         if is_ready {
-            self.read = now;
+            (self.read, self.looks) = (now, 0);
         }
         is_ready
     }

@@ -251,6 +251,11 @@ impl Core {
             &client,
         );
         // If it is not published, the reason is counted; there is nobody left to be told.
+        if !self.ground.clients.policy.may_stay(&client) {
+            let (publisher, topic) = (Party::Publisher(&client), destination.topic());
+            let reason = DropReason::PublishNotAuthorized;
+            return self.ground.clients.note_drop(publisher, topic, reason, turn);
+        }
         let published = match destination.delay_seconds() {
             None => self.router.publish(&mut self.ground, publication, turn).is_ok(),
             Some(seconds) => {

@@ -414,3 +414,25 @@ fn a_session_of_nobody_can_be_claimed_by_a_user_if_the_policy_lets_it() {
         assert_eq!(again, ReasonCode::ClientIdentifierNotValid as u8, "nobody is not ada");
     });
 }
+
+#[test]
+fn who_may_not_stay_leaves_no_will() {
+    scenario(|node| {
+        let watcher = node.connect("watcher");
+        node.subscribe(watcher, "will/#", 1);
+        for (client_id, denied) in [("c", true), ("d", false)] {
+            let mut packet = connect(client_id);
+            packet.will = Some(will("will/c", "gone", 1));
+            let conn = node.connect_with(&packet).0;
+            if denied {
+                node.rules.deny(Right::Stay, client_id, "#");
+                change_policy(node);
+                assert_eq!(node.end_code(conn), Some(ReasonCode::NotAuthorized));
+            } else {
+                node.lose(conn);
+            }
+            let expected: &[&str] = if denied { &[] } else { &["gone"] };
+            assert_eq!(node.texts(watcher), expected);
+        }
+    });
+}
