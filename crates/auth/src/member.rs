@@ -62,7 +62,7 @@ pub enum Step {
     Continue(Box<[u8]>, Box<dyn Exchange>),
     /// It is decided. `data`: Authentication Data for the CONNACK or AUTH if the Client is allowed.
     Done {
-        /// What the member says.
+        /// The decision.
         verdict: Verdict,
         /// Authentication Data.
         data: Option<Box<[u8]>>,

@@ -228,7 +228,7 @@ impl Slowing {
             return Duration::ZERO;
         }
         let seconds = self.delay.as_secs_f64() * (beyond.ceil() - 1.0).min(64.0).exp2();
-        // What no duration holds is longer than the longest delay.
+        // A delay that no duration holds is longer than the longest one.
         let delay = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         delay.min(self.delay_max)
     }

@@ -64,7 +64,7 @@ pub(crate) enum Letter {
     Authenticated {
         connection: ConnectionId,
         answer: AuthAnswer,
-        /// What the authentication keeps until the Client's next step.
+        /// Kept by the authentication until the Client's next step.
         kept: Option<Box<dyn Any + Send>>,
     },
     Publish(Box<LocalMessage>),

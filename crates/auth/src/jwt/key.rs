@@ -72,7 +72,7 @@ impl Key {
         if PublicEncryptingKey::from_der(der).is_ok() {
             return Self::from_rsa(der, algorithms);
         }
-        // What is no DER would be read as a bare point: any 32 bytes are one of Ed25519.
+        // Bytes that are not DER would be read as a bare point: any 32 are one of Ed25519.
         let is_der = der.starts_with(&[0x30]) && der.len() > 32;
         let kinds = [&P256[..], &P384[..], &P521[..], &ED25519[..]];
         let fits = |kind: &&[Kind]| is_der && ParsedPublicKey::new(kind[0].1, der).is_ok();

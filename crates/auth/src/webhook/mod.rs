@@ -68,7 +68,7 @@ pub enum WebhookDialect {
     Emqx {
         /// Whether the request is a form instead of JSON.
         sends_form: bool,
-        /// Whether other members decide if the status code is 400 or more. Else nobody is let in
+        /// Lets other members decide if the status code is 400 or more. Else nobody is let in
         /// then.
         ignores_errors: bool,
     },

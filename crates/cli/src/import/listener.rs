@@ -42,7 +42,7 @@ impl Listener {
         match &*line.key {
             "listener" => {
                 let (port, host) = value.split_once(' ').unwrap_or((value, ""));
-                // What stands behind the address is a comment to mosquitto.
+                // mosquitto takes the rest of the line for a comment.
                 let host = host.trim_start().split(" #").next().unwrap_or_default().trim();
                 self.place = Some(line.place.clone());
                 self.host = (!host.is_empty() && !host.starts_with('#')).then(|| host.to_owned());

@@ -16,7 +16,7 @@ fn path(text: &str) -> ClaimPath {
     ClaimPath::parse(text).unwrap()
 }
 
-/// What the member says of an enhanced authentication.
+/// The member's decision about an enhanced authentication.
 fn begun(member: &JwtMember, login: &Login) -> Verdict {
     match member.begin(login) {
         Step::Done { verdict, data: None } => verdict,

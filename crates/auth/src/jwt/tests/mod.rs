@@ -217,7 +217,7 @@ fn member_of(config: JwtConfig, algorithms: AlgorithmSet, keys: Arc<KeySet>) -> 
     JwtMember::new(config, algorithms, Box::new(keys), Arc::new(TestClock::default()))
 }
 
-/// What the member says of a token as a Password. No text shows the token or the secret.
+/// The member's decision about a token as a Password. No text shows the token or the secret.
 fn verdict(member: &JwtMember, token: &str) -> Verdict {
     let verdict = member.authenticate(&with_password(token.as_bytes()));
     if let Verdict::Deny(shown) | Verdict::Failed(shown) = &verdict {
